@@ -1,0 +1,225 @@
+//! The scenario file as it is written (DESIGN §6), before anything on disk was looked at.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A scenario: a source tree, commits to script, what to build and which strategies to compare.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Scenario {
+    /// The version of this format; 1.
+    pub schema: u32,
+    /// Lower-case letters, digits and hyphens; names the results folder.
+    pub name: String,
+    #[serde(default)]
+    pub title: String,
+    /// The tree the first commit starts from, relative to the scenario file.
+    #[serde(default = "here")]
+    pub source: PathBuf,
+    /// Paths inside `source` that are taken; all of it when empty.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Names of built-in strategies or of `[[strategy]]` tables.
+    #[serde(default = "default_strategies")]
+    pub strategies: Vec<String>,
+    pub build: Build,
+    /// Whether base images are there before the clock starts.
+    #[serde(default)]
+    pub base_images: BaseImages,
+    #[serde(rename = "commit")]
+    pub commits: Vec<Commit>,
+    #[serde(default, rename = "verify")]
+    pub verify: Vec<Verify>,
+    /// The scenario's own strategies.
+    #[serde(default, rename = "strategy")]
+    pub own_strategies: Vec<crate::strategy::Strategy>,
+    /// Local sources of base images, by reference.
+    #[serde(default, rename = "image")]
+    pub images: Vec<LocalImage>,
+}
+
+fn here() -> PathBuf {
+    PathBuf::from(".")
+}
+
+fn default_strategies() -> Vec<String> {
+    ["cold", "local", "inline", "stages", "registry-min", "registry-max"].map(String::from).into()
+}
+
+/// What is built at every commit.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Build {
+    #[serde(default = "dockerfile")]
+    pub dockerfile: String,
+    /// Stages built in this order, one build each; the last stage when empty.
+    #[serde(default)]
+    pub targets: Vec<String>,
+    #[serde(default)]
+    pub args: BTreeMap<String, String>,
+}
+
+fn dockerfile() -> String {
+    "Dockerfile".into()
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BaseImages {
+    #[default]
+    Warm,
+    Cold,
+}
+
+/// One commit of the sequence.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Commit {
+    pub message: String,
+    /// The branch it is made on; the previous commit's branch (first: `main`) when absent.
+    #[serde(default)]
+    pub branch: Option<String>,
+    /// The branch, or the earlier commit's message, it starts from; the previous commit when absent.
+    #[serde(default)]
+    pub from: Option<String>,
+    #[serde(default)]
+    pub edits: Vec<Edit>,
+    /// Build args that differ from `[build]` at this commit and, by inheritance, after it.
+    #[serde(default)]
+    pub must_hit: Vec<String>,
+    #[serde(default)]
+    pub must_miss: Vec<String>,
+}
+
+/// One change of the tree. The key that is present says which.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, rename_all = "kebab-case")]
+pub enum Edit {
+    Write(WriteEdit),
+    Append(AppendEdit),
+    Replace(ReplaceEdit),
+    Delete(DeleteEdit),
+    Rename(RenameEdit),
+    Chmod(ChmodEdit),
+    Touch(TouchEdit),
+    Copy(CopyEdit),
+    Patch(PatchEdit),
+    SetArg(SetArgEdit),
+    Generate(GenerateEdit),
+}
+
+/// The file becomes exactly `content`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteEdit {
+    pub write: String,
+    pub content: String,
+}
+/// `content` is added at the file's end.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppendEdit {
+    pub append: String,
+    pub content: String,
+}
+/// In the file, the text `pattern` becomes `with`, exactly `times` times.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaceEdit {
+    pub replace: String,
+    pub pattern: String,
+    pub with: String,
+    #[serde(default = "once")]
+    pub times: usize,
+}
+fn once() -> usize {
+    1
+}
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteEdit {
+    pub delete: String,
+}
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenameEdit {
+    pub rename: String,
+    pub to: String,
+}
+/// Sets the executable bit (`mode = "755"`) or clears it (`"644"`): git keeps no other mode.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChmodEdit {
+    pub chmod: String,
+    pub mode: String,
+}
+/// A new mtime and nothing else: the commit's tree is its parent's.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TouchEdit {
+    pub touch: String,
+}
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CopyEdit {
+    pub copy: String,
+    pub to: String,
+}
+/// A unified diff of one or more files, applied with no fuzz.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchEdit {
+    pub patch: String,
+}
+/// The build arg has this value at this commit and after it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SetArgEdit {
+    pub set_arg: String,
+    pub value: String,
+}
+/// `files` files of `size` bytes each, of seeded random bytes, under a folder.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateEdit {
+    pub generate: String,
+    pub files: u32,
+    pub size: u64,
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// A run of a built image that must print what is expected.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Verify {
+    pub target: String,
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Only at the commits with these messages; at all when empty.
+    #[serde(default)]
+    pub commits: Vec<String>,
+    /// A regular expression that must match the output.
+    #[serde(default)]
+    pub stdout: Option<String>,
+    /// A value that the output, parsed as JSON, must equal.
+    #[serde(default)]
+    pub stdout_json: Option<serde_json::Value>,
+}
+
+/// Where a base image comes from when the upstream registry is out of reach: exactly one source.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LocalImage {
+    /// As `FROM` writes it, such as `debian:bookworm-slim`.
+    pub reference: String,
+    /// A tar of a root file system, relative to the scenario file.
+    #[serde(default)]
+    pub rootfs: Option<PathBuf>,
+    /// An OCI layout folder, relative to the scenario file.
+    #[serde(default)]
+    pub oci_layout: Option<PathBuf>,
+}

@@ -1,0 +1,2 @@
+//! Scenario files: the format, its schema, and its diagnostics.
+pub mod format;

@@ -1,0 +1,109 @@
+//! What BuildKit said about one build, as plain data.
+//!
+//! Times are nanoseconds on the engine's wall clock since the trace's first event, so
+//! differences inside one trace are sound and comparisons with other clocks are not.
+//! Knows nothing of protobuf: `buildkit` folds its status stream into this.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Bytes, Nanos};
+
+/// A half-open span of time, `start <= end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interval {
+    pub start: Nanos,
+    pub end: Nanos,
+}
+
+/// A progress row inside a vertex: a layer pull, an extraction, a push, a context transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// BuildKit's status id, such as `sha256:…`, `extracting sha256:…`, `pushing layers`.
+    pub id: String,
+    /// The last `current` that was reported; 0 where BuildKit counts none.
+    pub bytes: Bytes,
+    pub interval: Interval,
+}
+
+/// One vertex of the build graph, merged over every message about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vertex {
+    pub digest: String,
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<String>,
+    /// True if any message said so: lazy pulls re-send a cached vertex with `cached=false`.
+    pub cached: bool,
+    /// Merged and sorted; empty if the vertex never ran.
+    pub intervals: Vec<Interval>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<Transfer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The last lines of the vertex' output, at most [`LOG_TAIL`]; kept for failed vertices only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+}
+
+/// How many lines of a failing step's output are kept.
+pub const LOG_TAIL: usize = 20;
+
+impl Vertex {
+    /// Whether this stands for a Dockerfile instruction, named `[stage n/m] …`
+    /// (buildkit `dockerfile2llb/convert.go`, `prefixCommand`).
+    pub fn is_step(&self) -> bool {
+        let Some((head, _)) = self.name.strip_prefix('[').and_then(|n| n.split_once("] ")) else {
+            return false;
+        };
+        let position = head.split_whitespace().next_back().unwrap_or("");
+        position.split_once('/').is_some_and(|(n, m)| {
+            [n, m].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+        })
+    }
+
+    /// Whether this step is a `FROM`, which resolves an image and is neither reused nor rebuilt.
+    pub fn is_from(&self) -> bool {
+        self.name.split_once("] ").is_some_and(|(_, text)| text.starts_with("FROM "))
+    }
+}
+
+/// Everything that was seen of one build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    pub vertices: Vec<Vertex>,
+}
+
+impl Trace {
+    /// The steps that can come from a cache: Dockerfile instructions other than `FROM`.
+    pub fn steps(&self) -> impl Iterator<Item = &Vertex> {
+        self.vertices.iter().filter(|vertex| vertex.is_step() && !vertex.is_from())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Vertex {
+        Vertex {
+            digest: String::new(),
+            name: name.into(),
+            inputs: vec![],
+            cached: false,
+            intervals: vec![],
+            transfers: vec![],
+            error: None,
+            log: vec![],
+        }
+    }
+
+    #[test]
+    fn only_numbered_names_are_steps() {
+        assert!(named("[builder 2/6] RUN true").is_step());
+        assert!(named("[ 2/10] RUN true").is_step());
+        assert!(named("[linux/amd64 builder 2/6] COPY a b").is_step());
+        assert!(!named("[internal] load build context").is_step());
+        assert!(!named("exporting to image").is_step());
+        assert!(named("[builder 1/6] FROM docker.io/library/debian").is_from());
+    }
+}
