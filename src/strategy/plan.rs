@@ -1,0 +1,221 @@
+//! The pure function *(strategy, position) → cache plan*.
+//!
+//! It fills placeholders in and repeats imports over stages; it looks at nothing else. The one
+//! surprising rule: an import whose placeholder has no value is dropped, since there is no cache
+//! yet that it could name, while an export or push in that state is kept with an empty value.
+
+use super::definition::{CacheEntry, EngineUse, Strategy};
+
+/// Where in the commit graph a trial stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Host, port and repository of this strategy and round, such as `127.0.0.1:5000/jq/r1/inline`.
+    pub repo: String,
+    pub commit: String,
+    pub parent: Option<String>,
+    pub branch: String,
+    pub merge_base: Option<String>,
+    /// The stages to build, in order; one unnamed build when empty.
+    pub targets: Vec<String>,
+}
+
+/// What the builds of one trial import and export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachePlan {
+    pub engine: EngineUse,
+    pub no_cache: bool,
+    pub builds: Vec<BuildPlan>,
+}
+
+/// One build of a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildPlan {
+    /// The stage; the Dockerfile's last one when absent.
+    pub target: Option<String>,
+    /// Nearest first, without duplicates.
+    pub imports: Vec<CacheEntry>,
+    pub exports: Vec<CacheEntry>,
+    pub push: Option<String>,
+}
+
+/// The caches that the builds of the trial at `position` may read, and those they write.
+pub fn plan(strategy: &Strategy, position: &Position) -> CachePlan {
+    let targets: Vec<Option<&str>> = match position.targets.as_slice() {
+        [] => vec![None],
+        targets => targets.iter().map(|target| Some(target.as_str())).collect(),
+    };
+    let builds = targets
+        .iter()
+        .enumerate()
+        .map(|(index, target)| {
+            let at = At { position, stage: target.unwrap_or(LAST_STAGE) };
+            BuildPlan {
+                target: target.map(String::from),
+                imports: imports(strategy, &at, &targets, index),
+                exports: strategy.exports.iter().map(|entry| at.entry(entry, None).0).collect(),
+                push: strategy.push.as_ref().map(|name| at.text(name, None).0),
+            }
+        })
+        .collect();
+    CachePlan { engine: strategy.engine, no_cache: strategy.no_cache, builds }
+}
+
+/// Stands for the stage's name in tags where the scenario names no target.
+const LAST_STAGE: &str = "image";
+
+fn imports(
+    strategy: &Strategy,
+    at: &At<'_>,
+    targets: &[Option<&str>],
+    index: usize,
+) -> Vec<CacheEntry> {
+    let mut found: Vec<CacheEntry> = vec![];
+    for entry in &strategy.imports {
+        let uses = |placeholder: &str| entry.attrs.values().any(|v| v.contains(placeholder));
+        let stages: Vec<Option<&str>> = if uses("{built-stage}") {
+            targets[..index].iter().map(|t| Some(t.unwrap_or(LAST_STAGE))).collect()
+        } else if uses("{each-stage}") {
+            targets.iter().map(|t| Some(t.unwrap_or(LAST_STAGE))).collect()
+        } else {
+            vec![None]
+        };
+        for stage in stages {
+            let (entry, complete) = at.entry(entry, stage);
+            if complete && !found.contains(&entry) {
+                found.push(entry);
+            }
+        }
+    }
+    found
+}
+
+struct At<'a> {
+    position: &'a Position,
+    stage: &'a str,
+}
+
+impl At<'_> {
+    /// `entry` with its placeholders filled in, and whether each of them had a value.
+    fn entry(&self, entry: &CacheEntry, other_stage: Option<&str>) -> (CacheEntry, bool) {
+        let mut complete = true;
+        let attrs = entry
+            .attrs
+            .iter()
+            .map(|(key, value)| {
+                let (value, whole) = self.text(value, other_stage);
+                complete &= whole;
+                (key.clone(), value)
+            })
+            .collect();
+        (CacheEntry { kind: entry.kind.clone(), attrs }, complete)
+    }
+
+    fn text(&self, template: &str, other_stage: Option<&str>) -> (String, bool) {
+        let position = self.position;
+        let branch = tag(&position.branch);
+        let values = [
+            ("{repo}", Some(position.repo.as_str())),
+            ("{commit}", Some(position.commit.as_str())),
+            ("{parent}", position.parent.as_deref()),
+            ("{branch}", Some(branch.as_str())),
+            ("{merge-base}", position.merge_base.as_deref()),
+            ("{stage}", Some(self.stage)),
+            ("{each-stage}", other_stage),
+            ("{built-stage}", other_stage),
+        ];
+        let mut text = template.to_owned();
+        let mut complete = true;
+        for (placeholder, value) in values {
+            if text.contains(placeholder) {
+                complete &= value.is_some();
+                text = text.replace(placeholder, value.unwrap_or(""));
+            }
+        }
+        (text, complete)
+    }
+}
+
+/// `name` with what a tag may not hold replaced by `-` (OCI distribution-spec 1.1, "reference").
+fn tag(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::built_in::built_in;
+    use super::super::definition::Strategy;
+    use super::*;
+
+    fn position(parent: Option<&str>) -> Position {
+        Position {
+            repo: "localhost:1/jq".into(),
+            commit: "c2".into(),
+            parent: parent.map(String::from),
+            branch: "main".into(),
+            merge_base: None,
+            targets: vec!["BUILDER".into(), "PRODUCTION".into()],
+        }
+    }
+
+    fn named(name: &str) -> &'static Strategy {
+        built_in().iter().find(|strategy| strategy.name == name).unwrap()
+    }
+
+    fn refs(entries: &[CacheEntry]) -> Vec<&str> {
+        entries.iter().map(|entry| entry.attrs["ref"].as_str()).collect()
+    }
+
+    #[test]
+    fn stages_import_what_was_just_built_then_every_stage_of_the_parent() {
+        let plan = plan(named("stages"), &position(Some("c1")));
+        assert_eq!(
+            refs(&plan.builds[1].imports),
+            [
+                "localhost:1/jq:BUILDER_c2",
+                "localhost:1/jq:BUILDER_c1",
+                "localhost:1/jq:PRODUCTION_c1"
+            ]
+        );
+        assert_eq!(plan.builds[1].push.as_deref(), Some("localhost:1/jq:PRODUCTION_c2"));
+    }
+
+    #[test]
+    fn the_first_commit_imports_no_parent() {
+        assert!(plan(named("inline"), &position(None)).builds[0].imports.is_empty());
+    }
+
+    #[test]
+    fn each_target_has_its_own_registry_cache() {
+        let plan = plan(named("registry-max"), &position(Some("c1")));
+        assert_eq!(refs(&plan.builds[0].exports), ["localhost:1/jq:cache-BUILDER"]);
+        assert_eq!(refs(&plan.builds[1].imports), ["localhost:1/jq:cache-PRODUCTION"]);
+    }
+
+    proptest! {
+        #[test]
+        fn plans_fill_every_placeholder_once_a_target(
+            which in 0..7usize,
+            parent in proptest::option::of("[a-f0-9]{7}"),
+            branch in "[a-z/]{1,12}",
+            targets in proptest::collection::vec("[A-Z]{1,6}", 0..4),
+        ) {
+            let position = Position { parent, branch, targets, ..position(None) };
+            let plan = plan(&built_in()[which], &position);
+            prop_assert_eq!(plan.builds.len(), position.targets.len().max(1));
+            for build in &plan.builds {
+                let texts = build.imports.iter().chain(&build.exports)
+                    .flat_map(|entry| entry.attrs.values()).chain(&build.push);
+                for text in texts {
+                    prop_assert!(!text.contains(['{', '}']), "{}", text);
+                }
+                let mut seen = build.imports.clone();
+                seen.dedup();
+                prop_assert_eq!(&seen, &build.imports);
+            }
+        }
+    }
+}
