@@ -1,0 +1,170 @@
+//! Runs that died without cleaning up, and what they left.
+//!
+//! A run's directory holds a lock that lives as long as the run's process; a directory whose lock is
+//! free is a dead run's. The kernel has already ended its engines (see `process`); what is left are
+//! files, empty cgroups and, at worst, a process that the pid file names.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::EngineError;
+use super::error::at;
+use super::process::{signal, unmount_below};
+
+/// Holds the host pid of an engine's first process, in the engine's directory.
+pub(crate) const PID_FILE: &str = "pid";
+const LOCK_FILE: &str = "lock";
+const RUN_PREFIX: &str = "run-";
+
+/// The directory of a run that lives; dropping it removes it.
+#[derive(Debug)]
+pub struct RunRoot {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunRoot {
+    /// A new run's directory below `root`.
+    pub fn create(root: &Path) -> Result<Self, EngineError> {
+        fs::create_dir_all(root).map_err(at("create", root))?;
+        let root = &root.canonicalize().map_err(at("resolve", root))?;
+        let _no_sweep_meanwhile = lock_root(root)?;
+        let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let path = root.join(format!(
+            "{RUN_PREFIX}{:x}-{:x}",
+            std::process::id(),
+            moment.as_nanos() as u32
+        ));
+        fs::create_dir(&path).map_err(at("create", &path))?;
+        let lock_path = path.join(LOCK_FILE);
+        let lock = File::create(&lock_path).map_err(at("create", &lock_path))?;
+        lock.lock().map_err(at("lock", &lock_path))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The directory, absolute and without symlinks.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for RunRoot {
+    fn drop(&mut self) {
+        // A drop has nobody to tell; the next sweep tries again.
+        let _ = remove_run(&self.path);
+    }
+}
+
+/// Removes what dead runs left below `root`; says which.
+pub fn sweep(root: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let Ok(root) = root.canonicalize() else { return Ok(Vec::new()) };
+    let _no_run_begins_meanwhile = lock_root(&root)?;
+    let mut swept = Vec::new();
+    for path in directories(&root, RUN_PREFIX)? {
+        let lock_path = path.join(LOCK_FILE);
+        // A run without its lock file died between making the two.
+        let dead = match File::open(&lock_path) {
+            Ok(lock) => match lock.try_lock() {
+                Ok(()) => true,
+                Err(TryLockError::WouldBlock) => false,
+                Err(TryLockError::Error(error)) => return Err(at("lock", &lock_path)(error)),
+            },
+            Err(_) => true,
+        };
+        if dead {
+            remove_run(&path)?;
+            swept.push(path);
+        }
+    }
+    Ok(swept)
+}
+
+/// Removes an engine's directory, and the processes, mounts and cgroups that belong to it.
+pub(crate) fn remove_engine_directory(directory: &Path) -> Result<(), EngineError> {
+    end_process_of(directory);
+    remove_cgroups(&cgroup_of(directory));
+    unmount_below(directory);
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(at("remove", directory)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The cgroup that an engine's steps run below, in every hierarchy.
+pub(crate) fn cgroup_of(engine: &Path) -> String {
+    let name = |path: Option<&Path>| {
+        path.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
+    };
+    format!("cachefrom-{}-{}", name(engine.parent()), name(Some(engine)))
+}
+
+fn remove_run(run: &Path) -> Result<(), EngineError> {
+    for engine in directories(run, "e")? {
+        remove_engine_directory(&engine)?;
+    }
+    unmount_below(run);
+    fs::remove_dir_all(run).map_err(at("remove", run))
+}
+
+/// Kills the process that the pid file names, if it is this engine's: its command line names the
+/// engine's configuration. Whatever else has that pid by now is none of ours.
+fn end_process_of(directory: &Path) {
+    let Ok(text) = fs::read_to_string(directory.join(PID_FILE)) else { return };
+    let Ok(pid) = text.trim().parse::<i32>() else { return };
+    let config = directory.join("daemon.json");
+    let is_ours = || {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+            line.split(|&byte| byte == 0).any(|word| word == config.as_os_str().as_encoded_bytes())
+        })
+    };
+    for _ in 0..500 {
+        if !is_ours() {
+            return;
+        }
+        signal(pid, libc::SIGKILL);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+fn remove_cgroups(name: &str) {
+    let root = Path::new("/sys/fs/cgroup");
+    let mut candidates = vec![root.join(name)];
+    if let Ok(hierarchies) = fs::read_dir(root) {
+        candidates.extend(hierarchies.flatten().map(|entry| entry.path().join(name)));
+    }
+    for candidate in candidates.iter().filter(|path| path.is_dir()) {
+        remove_cgroup(candidate);
+    }
+}
+
+/// Only the directories of a cgroup can be removed, not its files, and only innermost first.
+fn remove_cgroup(path: &Path) {
+    if let Ok(entries) = fs::read_dir(path) {
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove_cgroup(&entry.path());
+            }
+        }
+    }
+    let _ = fs::remove_dir(path);
+}
+
+fn lock_root(root: &Path) -> Result<File, EngineError> {
+    let path = root.join(LOCK_FILE);
+    let lock = File::create(&path).map_err(at("create", &path))?;
+    lock.lock().map_err(at("lock", &path))?;
+    Ok(lock)
+}
+
+fn directories(parent: &Path, prefix: &str) -> Result<Vec<PathBuf>, EngineError> {
+    let entries = fs::read_dir(parent).map_err(at("list", parent))?;
+    Ok(entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()))
+        .map(|entry| entry.path())
+        .collect())
+}
