@@ -1,1 +1,18 @@
-//! Placeholder header, replaced by its first commit.
+//! One build on a BuildKit engine, from the wire up: what it took and what it reused.
+//!
+//! In reading order: reach the engine, be its session, send it the files, solve, fold what it said.
+//! Stops at [`crate::trace::Trace`]; knows nothing of strategies, trials or engines' life cycles.
+//! Surprising: cache imports work only as the frontend attribute `cache-imports` (see `solve`).
+
+mod channel;
+mod credentials;
+mod filesync;
+mod patterns;
+mod session;
+mod solve;
+mod status;
+mod walk;
+
+pub use channel::{Address, BuildkitError, Connection, disk_usage};
+pub use solve::{BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build};
+pub use status::{Fold, StatusEvent};

@@ -1,0 +1,150 @@
+//! Registry credentials as the docker CLI keeps them: `config.json` and credential helpers.
+//!
+//! Reads files and runs helpers; talks to no registry. Never logs or prints a secret, not even in
+//! `Debug`. Surprising: Docker Hub is asked for as `registry-1.docker.io` but stored as
+//! `https://index.docker.io/v1/`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use base64::Engine;
+use serde::Deserialize;
+use tokio::io::AsyncWriteExt;
+
+const HUB: &str = "https://index.docker.io/v1/";
+
+/// What to log in with; an empty user name means that the secret is an identity token.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    pub username: String,
+    pub secret: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Config {
+    auths: BTreeMap<String, Entry>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: String,
+    username: String,
+    password: String,
+    identitytoken: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Helped {
+    username: String,
+    secret: String,
+}
+
+/// The credentials for `host`, empty (anonymous) where none are stored.
+pub async fn credentials(host: &str) -> Credentials {
+    let directory = std::env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
+    let Some(directory) = directory else { return Credentials::default() };
+    let text = tokio::fs::read(directory.join("config.json")).await.unwrap_or_default();
+    // A file that is no JSON gives an anonymous pull, which then says what is missing.
+    let config: Config = serde_json::from_slice(&text).unwrap_or_default();
+    lookup(&config, host).await
+}
+
+async fn lookup(config: &Config, host: &str) -> Credentials {
+    let hub = matches!(host, "registry-1.docker.io" | "docker.io" | "index.docker.io");
+    let key = if hub { HUB } else { host };
+    let helper = config.cred_helpers.get(key).unwrap_or(&config.creds_store);
+    if !helper.is_empty()
+        && let Some(found) = ask(helper, key).await
+    {
+        return found;
+    }
+    let entry = config.auths.get(key).or_else(|| {
+        config.auths.iter().find(|(name, _)| host_of(name) == host_of(key)).map(|(_, e)| e)
+    });
+    entry.map(decode).unwrap_or_default()
+}
+
+fn host_of(key: &str) -> &str {
+    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
+    let rest = rest.unwrap_or(key);
+    rest.split_once('/').map_or(rest, |(host, _)| host)
+}
+
+fn decode(entry: &Entry) -> Credentials {
+    if !entry.identitytoken.is_empty() {
+        return Credentials { username: String::new(), secret: entry.identitytoken.clone() };
+    }
+    let plain = base64::engine::general_purpose::STANDARD.decode(&entry.auth).unwrap_or_default();
+    let plain = String::from_utf8(plain).unwrap_or_default();
+    match plain.split_once(':') {
+        Some((username, secret)) => Credentials {
+            username: username.to_owned(),
+            secret: secret.trim_end_matches('\0').to_owned(),
+        },
+        None => Credentials { username: entry.username.clone(), secret: entry.password.clone() },
+    }
+}
+
+/// Runs `docker-credential-<helper> get`; a helper that fails has nothing stored.
+async fn ask(helper: &str, key: &str) -> Option<Credentials> {
+    let mut child = tokio::process::Command::new(format!("docker-credential-{helper}"))
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .ok()?;
+    let mut stdin = child.stdin.take()?;
+    stdin.write_all(key.as_bytes()).await.ok()?;
+    drop(stdin);
+    let output = child.wait_with_output().await.ok()?;
+    let helped: Helped = serde_json::from_slice(&output.stdout).ok()?;
+    let token = helped.username == "<token>";
+    let username = if token { String::new() } else { helped.username };
+    Some(Credentials { username, secret: helped.secret })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn found(json: &str, host: &str) -> (String, String) {
+        let found = lookup(&serde_json::from_str(json).unwrap(), host).await;
+        (found.username, found.secret)
+    }
+
+    #[tokio::test]
+    async fn docker_hub_is_found_under_its_old_name() {
+        let json = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cGE6c3M="}}}"#;
+        let found = found(json, "registry-1.docker.io").await;
+        assert_eq!(found, ("me".into(), "pa:ss".into()));
+    }
+
+    #[tokio::test]
+    async fn an_identity_token_has_no_user_and_a_stranger_is_anonymous() {
+        let json = r#"{"auths":{"https://r.example/v2/":{"identitytoken":"t"}}}"#;
+        assert_eq!(found(json, "r.example").await, (String::new(), "t".into()));
+        assert_eq!(found(json, "other.example").await, (String::new(), String::new()));
+    }
+
+    #[test]
+    fn debugging_shows_no_secret() {
+        let secret = Credentials { username: "u".into(), secret: "hunter2".into() };
+        assert_eq!(format!("{secret:?}"), "Credentials(…)");
+    }
+}
