@@ -1,1 +1,210 @@
-//! Placeholder header, replaced by its first commit.
+//! The embedded OCI distribution registry: caches and base images live here while builds run.
+//!
+//! It serves HTTP on the loopback interface only, keeps everything in one directory, and its
+//! meter counts every byte that crosses. It knows neither builds nor strategies. A mirror's
+//! query `?ns=docker.io` is ignored: `library/debian` is served as the repository of that name.
+
+pub mod manifest;
+mod manifests;
+pub mod meter;
+mod name;
+mod reply;
+mod route;
+mod serve;
+mod store;
+mod transfer;
+mod uploads;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use meter::{Meter, Metered};
+pub use name::{Digest, Reference, RepositoryName, Tag};
+pub use store::CacheSize;
+
+/// A registry that serves until it is dropped.
+#[derive(Debug)]
+pub struct Registry {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+/// What the server's tasks and the handle have in common.
+#[derive(Debug)]
+struct Shared {
+    store: store::Store,
+    meter: Meter,
+    uploads: uploads::Uploads,
+}
+
+impl Registry {
+    /// Serves the store in `dir`, created if need be, on a free port of 127.0.0.1.
+    pub async fn start(dir: PathBuf) -> Result<Self, RegistryError> {
+        let store = store::Store::open(dir)?;
+        let meter = Meter::default();
+        let shared = Arc::new(Shared { store, meter, uploads: uploads::Uploads::default() });
+        let bind = |source| RegistryError::Bind { source };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let server = tokio::spawn(serve::accept(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared, server })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn meter(&self) -> &Meter {
+        &self.shared.meter
+    }
+
+    /// Puts the file at `path` into `repository`, unmetered, if its digest is `digest`. Where
+    /// the store already has that blob, for whichever repository, the file is not read.
+    pub async fn put_blob_file(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        path: &Path,
+    ) -> Result<(), RegistryError> {
+        let shared = Arc::clone(&self.shared);
+        let (repository, digest, file) = (repository.clone(), digest.clone(), path.to_owned());
+        let copy = move || {
+            if shared.store.holds(&digest) {
+                return shared.store.link(&repository, &digest);
+            }
+            let mut incoming = shared.store.incoming()?;
+            incoming.write_file(&file)?;
+            shared.store.publish(&repository, &digest, incoming).map(drop)
+        };
+        let joined = tokio::task::spawn_blocking(copy).await;
+        joined.unwrap_or_else(|panicked| {
+            let source = io::Error::other(panicked);
+            Err(RegistryError::Read { path: path.to_owned(), source })
+        })
+    }
+
+    /// Puts a small blob into `repository`, unmetered.
+    pub fn put_blob_bytes(
+        &self,
+        repository: &RepositoryName,
+        bytes: &[u8],
+    ) -> Result<Digest, RegistryError> {
+        let digest = Digest::of(bytes);
+        let mut incoming = self.shared.store.incoming()?;
+        incoming.write(bytes)?;
+        self.shared.store.publish(repository, &digest, incoming)?;
+        Ok(digest)
+    }
+
+    /// Puts a manifest, unmetered. Its blobs must be there; an index may lack children, since
+    /// a base image is seeded for one platform only.
+    pub fn put_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Digest, RegistryError> {
+        self.shared.put_manifest(repository, reference, media_type, bytes, Children::MayLack)
+    }
+
+    /// The media type and bytes of a manifest.
+    pub fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<(String, Vec<u8>)>, RegistryError> {
+        let stored = self.shared.store.manifest(repository, reference)?;
+        Ok(stored.map(|stored| (stored.media_type, stored.bytes)))
+    }
+
+    /// What `repository` holds, and how much of it no tag leads to.
+    pub fn cache_size(&self, repository: &RepositoryName) -> Result<CacheSize, RegistryError> {
+        self.shared.store.cache_size(repository)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // The accepting task owns the connections, so they end with it.
+        self.server.abort();
+    }
+}
+
+/// Whether an index may point to manifests that are not in the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Children {
+    MustExist,
+    MayLack,
+}
+
+impl Shared {
+    /// Checks what the manifest points to, stores it and learns from it.
+    fn put_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        media_type: &str,
+        bytes: &[u8],
+        children: Children,
+    ) -> Result<Digest, RegistryError> {
+        let parsed = manifest::Manifest::parse(bytes)
+            .map_err(|source| RegistryError::ManifestInvalid { source })?;
+        if let Some(own) = parsed.media_type.as_deref().filter(|own| *own != media_type) {
+            let (own, given) = (own.to_owned(), media_type.to_owned());
+            return Err(RegistryError::MediaTypeMismatch { own, given });
+        }
+        for (descriptor, _) in parsed.blobs().filter(|(d, _)| d.urls.is_empty()) {
+            if self.store.blob(repository, &descriptor.digest)?.is_none() {
+                let (repository, digest) = (repository.clone(), descriptor.digest.clone());
+                return Err(RegistryError::BlobMissing { repository, digest });
+            }
+        }
+        for child in parsed.children().filter(|_| children == Children::MustExist) {
+            let reference = Reference::Digest(child.digest.clone());
+            if self.store.manifest(repository, &reference)?.is_none() {
+                let (repository, digest) = (repository.clone(), child.digest.clone());
+                return Err(RegistryError::BlobMissing { repository, digest });
+            }
+        }
+        let digest = self.store.put_manifest(repository, reference, media_type, bytes)?;
+        self.meter.learn(repository, &parsed);
+        Ok(digest)
+    }
+}
+
+/// Why the registry could not start, store or serve something.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("failed to listen on 127.0.0.1")]
+    Bind { source: io::Error },
+    #[error("another process serves the registry in {}", directory.display())]
+    InUse { directory: PathBuf },
+    #[error("failed to read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("failed to write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("invalid repository name {name:?}")]
+    NameInvalid { name: String },
+    #[error("invalid digest {digest:?} (expected sha256 and 64 lower-case hex digits)")]
+    DigestInvalid { digest: String },
+    #[error("invalid tag {tag:?}")]
+    TagInvalid { tag: String },
+    #[error("content is {actual}, not {expected}")]
+    DigestMismatch { expected: Digest, actual: Digest },
+    #[error("invalid manifest")]
+    ManifestInvalid { source: serde_json::Error },
+    #[error("manifest says it is {own}, but was sent as {given}")]
+    MediaTypeMismatch { own: String, given: String },
+    #[error("{repository} lacks {digest}, which the manifest names")]
+    BlobMissing { repository: RepositoryName, digest: Digest },
+}
