@@ -82,14 +82,16 @@ pub struct Commit {
     /// The branch it is made on; the previous commit's branch (first: `main`) when absent.
     #[serde(default)]
     pub branch: Option<String>,
-    /// The branch, or the earlier commit's message, it starts from; the previous commit when absent.
+    /// The branch, or the earlier commit's message, it starts from. When absent: the tip of
+    /// `branch` if that exists, else the previous commit.
     #[serde(default)]
     pub from: Option<String>,
     #[serde(default)]
     pub edits: Vec<Edit>,
-    /// Build args that differ from `[build]` at this commit and, by inheritance, after it.
+    /// Steps, as `stage: instruction` with `*`, that must come from a cache.
     #[serde(default)]
     pub must_hit: Vec<String>,
+    /// Steps that must be built anew.
     #[serde(default)]
     pub must_miss: Vec<String>,
 }

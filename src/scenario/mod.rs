@@ -1,2 +1,93 @@
-//! Scenario files: the format, its schema, and its diagnostics.
+//! Scenario files: the format, its JSON Schema, and reading one with every mistake reported at once.
+//!
+//! Stops at the file: whether an edit applies to the tree is found out by `history`. The surprising
+//! thing: the schema that `cachefrom schema` prints is also what the file's shape is checked
+//! against, so the two cannot drift apart.
+
+use std::path::{Path, PathBuf};
+
+pub mod check;
+mod diagnostic;
 pub mod format;
+mod shape;
+
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use format::Scenario;
+
+use diagnostic::Findings;
+
+/// A scenario that was read and found sound, and where its parts are on disk.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub scenario: Scenario,
+    /// The scenario file, as it was named.
+    pub path: PathBuf,
+    /// The source tree, canonical.
+    pub source: PathBuf,
+}
+
+/// Reads a scenario file; on failure, everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        Diagnostics::whole_file(path, format!("the scenario cannot be read: {error}"))
+    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Diagnostics::whole_file(path, format!("not a UTF-8 text: {error}")))?;
+    let scenario = parse(path, &text)?;
+
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let source = folder.join(&scenario.source);
+    let source = std::fs::canonicalize(&source)
+        .and_then(|found| match found.is_dir() {
+            true => Ok(found),
+            false => Err(std::io::ErrorKind::NotADirectory.into()),
+        })
+        .map_err(|error| {
+            let mut findings = Findings::new(path, &text);
+            let message = format!("the source tree `{}` cannot be used: {error}", source.display());
+            let remedy = "`source` is a folder, relative to the scenario file";
+            findings.add(check::span_of_source(&text), message, Some(remedy.into()));
+            findings.into_diagnostics()
+        })?;
+    Ok(Loaded { scenario, path: path.into(), source })
+}
+
+/// Everything that the text alone decides; `path` only names it in the diagnostics.
+pub fn parse(path: &Path, text: &str) -> Result<Scenario, Diagnostics> {
+    let mut findings = Findings::new(path, text);
+    let (document, errors) = toml::de::DeTable::parse_recoverable(text);
+    for error in &errors {
+        findings.add(error.span().unwrap_or(0..0), error.message().to_owned(), None);
+    }
+    // What the parser made up to recover would be blamed on the author.
+    if errors.is_empty() {
+        shape::check(&document, &schema(), &mut findings);
+        check::check(document.get_ref(), &mut findings);
+    }
+    if findings.is_empty() {
+        match toml::from_str(text) {
+            Ok(scenario) => return Ok(scenario),
+            Err(error) => {
+                findings.add(error.span().unwrap_or(0..0), error.message().to_owned(), None)
+            }
+        }
+    }
+    Err(findings.into_diagnostics())
+}
+
+/// Line and column, both from 1, of an edit in a scenario file that still reads as it did.
+pub fn edit_position(path: &Path, commit: usize, edit: usize) -> Option<(usize, usize)> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let document = toml::de::DeTable::parse(&text).ok()?;
+    let commits = document.get_ref().get("commit")?.get_ref().as_array()?;
+    let edits = commits.get(commit)?.get_ref().as_table()?.get("edits")?.get_ref().as_array()?;
+    Some(diagnostic::line_and_column(&text, edits.get(edit)?.span().start))
+}
+
+/// The JSON Schema of a scenario file.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Scenario).to_value()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! A claim per mistake, and that no input at all makes reading panic.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const GOOD: &str = r#"schema = 1
+name = "jq"
+source = "."
+include = ["Dockerfile", "data"]
+strategies = ["cold", "mine"]
+
+[build]
+targets = ["BUILDER", "PRODUCTION"]
+args = { SLEEPTIME = "0" }
+
+[[commit]]
+message = "first"
+
+[[commit]]
+message = "second"
+branch = "new"
+from = "main"
+edits = [
+  { write = "data/1.json", content = "{}" },
+  { chmod = "data/1.json", mode = "755" },
+  { set-arg = "SLEEPTIME", value = "1" },
+  { generate = "big", files = 2, size = 10 },
+]
+
+[[verify]]
+target = "PRODUCTION"
+commits = ["second"]
+stdout = "^ok"
+
+[[strategy]]
+name = "mine"
+engine = "fresh"
+import = [{ type = "registry", ref = "x" }]
+
+[[image]]
+reference = "debian:bookworm"
+rootfs = "debian.tar"
+"#;
+
+/// Replaces `old` in the good scenario, and gives `line:column: message | remedy` per mistake.
+fn mistakes(old: &str, new: &str) -> Vec<String> {
+    assert!(GOOD.contains(old), "{old}");
+    let Err(Diagnostics(found)) = parse(Path::new("s.toml"), &GOOD.replacen(old, new, 1)) else {
+        return Vec::new();
+    };
+    let show = |d: Diagnostic| {
+        let remedy = d.remedy.map(|remedy| format!(" | {remedy}")).unwrap_or_default();
+        format!("{}:{}: {}{remedy}", d.line, d.column, d.message)
+    };
+    found.into_iter().map(show).collect()
+}
+
+#[track_caller]
+fn one(old: &str, new: &str, expected: &str) {
+    assert_eq!(mistakes(old, new), [expected]);
+}
+
+#[test]
+fn a_good_scenario_has_no_mistakes() {
+    assert_eq!(mistakes("schema", "schema"), Vec::<String>::new());
+}
+
+#[test]
+fn a_syntax_error_is_found_where_it_is() {
+    let found = mistakes("name = \"jq\"", "name = ");
+    assert!(found[0].starts_with("2:8: "), "{found:?}");
+}
+
+#[test]
+fn an_unknown_key_gets_a_suggestion() {
+    one("source", "sorce", "3:1: unknown key `sorce` in the scenario | did you mean `source`?");
+    one(
+        "commits = [",
+        "must_hit = [",
+        "27:1: unknown key `must_hit` in verify | known keys: args, commits, stdout, stdout-json, target",
+    );
+}
+
+#[test]
+fn a_wrong_type_is_named() {
+    one("name = \"jq\"", "name = 3", "2:8: `name` wants string, not integer");
+    one(
+        "engine = \"fresh\"",
+        "engine = \"fesh\"",
+        "32:10: unknown value `fesh` of `engine` | did you mean `fresh`?",
+    );
+    one("files = 2", "files = -2", "22:31: `files` is -2, less than 0");
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    one("message = \"first\"", "", "11:1: missing key `message` in commit");
+    one(", content = \"{}\"", "", "19:3: missing key `content` in the edit `write`");
+}
+
+#[test]
+fn another_schema_version_is_refused() {
+    one("schema = 1", "schema = 2", "1:10: schema 2 is not known | this release reads schema 1");
+}
+
+#[test]
+fn a_scenario_without_commits_is_refused() {
+    let text = "schema = 1\nname = \"a\"\ncommit = []\n[build]\n";
+    let Diagnostics(found) = parse(Path::new("s.toml"), text).unwrap_err();
+    assert_eq!(found[0].message, "no commits to build");
+}
+
+#[test]
+fn a_path_that_leaves_the_tree_is_refused() {
+    one(
+        "write = \"data/1.json\"",
+        "write = \"data/../../x\"",
+        "19:13: the path `data/../../x` leaves the tree | paths are relative to `source` and stay inside it",
+    );
+    one(
+        "generate = \"big\"",
+        "generate = \"/big\"",
+        "22:16: the path `/big` is absolute | paths are relative to `source` and stay inside it",
+    );
+    one(
+        "\"data\"]",
+        "\"../data\"]",
+        "4:26: the path `../data` leaves the tree | paths are relative to `source` and stay inside it",
+    );
+    one(
+        "chmod = \"data/1.json\"",
+        "chmod = \".git/config\"",
+        "20:13: the path `.git/config` is inside git's own folder | paths are relative to `source` and stay inside it",
+    );
+    one(
+        "[build]",
+        "[build]\ndockerfile = \"../Dockerfile\"",
+        "8:14: the path `../Dockerfile` leaves the tree | paths are relative to `source` and stay inside it",
+    );
+}
+
+#[test]
+fn an_edit_is_of_exactly_one_known_kind() {
+    one("write =", "wriet =", "19:5: unknown kind of edit `wriet` | did you mean `write`?");
+    one(
+        "{ write = \"data/1.json\", content = \"{}\" }",
+        "{}",
+        "19:3: an edit without a kind | one of `write`, `append`, `replace`, `delete`, `rename`, `chmod`, `touch`, `copy`, `patch`, `set-arg`, `generate` says what it does",
+    );
+    one(
+        "{ set-arg =",
+        "{ touch = \"a\", set-arg =",
+        "21:3: an edit of 2 kinds: `touch`, `set-arg` | make it several edits",
+    );
+}
+
+#[test]
+fn an_unknown_strategy_gets_a_suggestion() {
+    one(
+        "\"cold\"",
+        "\"registry-mni\"",
+        "5:15: unknown strategy `registry-mni` | did you mean `registry-min`?",
+    );
+    one(
+        "\"cold\"",
+        "\"zzz\"",
+        "5:15: unknown strategy `zzz` | known: cold, inline, local, mine, no-cache, registry-max, registry-min, stages",
+    );
+}
+
+#[test]
+fn a_name_is_given_once() {
+    assert_eq!(
+        mistakes("name = \"mine\"", "name = \"cold\""),
+        [
+            "5:23: unknown strategy `mine` | known: cold, inline, local, no-cache, registry-max, registry-min, stages",
+            "31:8: `cold` is also the name of a built-in strategy"
+        ]
+    );
+    one("\"BUILDER\",", "\"PRODUCTION\",", "8:26: the target `PRODUCTION` is named twice");
+    one("\"cold\",", "\"mine\",", "5:23: the strategy `mine` is named twice");
+    one(
+        "message = \"first\"",
+        "message = \"second\"",
+        "15:11: an earlier commit has the message `second` too | `from` and `verify` tell commits apart by their messages",
+    );
+}
+
+#[test]
+fn a_verify_names_a_target_that_is_built() {
+    one(
+        "target = \"PRODUCTION\"",
+        "target = \"PRODUCTON\"",
+        "26:10: `PRODUCTON` is not a target | did you mean `PRODUCTION`?",
+    );
+}
+
+#[test]
+fn a_verify_expects_something_that_can_be_matched() {
+    one(
+        "stdout = \"^ok\"",
+        "",
+        "25:1: a verify that expects nothing | give `stdout` or `stdout-json`",
+    );
+    one("stdout = \"^ok\"", "stdout = \"(\"", "28:10: bad regular expression: unclosed group");
+    one(
+        "commits = [\"second\"]",
+        "commits = [\"third\"]",
+        "27:12: no commit has the message `third`",
+    );
+}
+
+#[test]
+fn a_commit_starts_from_something_earlier() {
+    one(
+        "from = \"main\"",
+        "from = \"second\"",
+        "17:8: `second` is neither a branch nor a message of an earlier commit",
+    );
+    one("branch = \"new\"", "branch = \"a b\"", "16:10: bad branch name `a b`");
+    assert!(mistakes("from = \"main\"", "from = \"first\"").is_empty());
+}
+
+#[test]
+fn git_knows_two_modes() {
+    one("\"755\"", "\"777\"", "20:35: bad mode `777` | `755` or `644`: git keeps no other mode");
+}
+
+#[test]
+fn a_name_can_name_a_folder() {
+    one(
+        "name = \"jq\"",
+        "name = \"Jq/..\"",
+        "2:8: bad name `Jq/..` | lower-case letters, digits, and hyphens between them",
+    );
+}
+
+#[test]
+fn an_image_has_one_source() {
+    one(
+        "rootfs = \"debian.tar\"",
+        "",
+        "35:1: an image wants exactly one source | give either `rootfs` or `oci-layout`",
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_shown_in_their_lines() {
+    let text = GOOD
+        .replacen("schema = 1", "schema = 7", 1)
+        .replacen("source", "sorce", 1)
+        .replacen("\"cold\"", "\"cöld\", \"x\"", 1);
+    let error = parse(Path::new("s.toml"), &text).unwrap_err();
+    insta::assert_snapshot!(error, @r#"
+    s.toml:1:10: schema 7 is not known
+      1 | schema = 7
+        |          ^
+      this release reads schema 1
+    s.toml:3:1: unknown key `sorce` in the scenario
+      3 | sorce = "."
+        | ^
+      did you mean `source`?
+    s.toml:5:15: unknown strategy `cöld`
+      5 | strategies = ["cöld", "x", "mine"]
+        |               ^
+      did you mean `cold`?
+    s.toml:5:23: unknown strategy `x`
+      5 | strategies = ["cöld", "x", "mine"]
+        |                       ^
+      known: cold, inline, local, mine, no-cache, registry-max, registry-min, stages
+    "#);
+}
+
+#[test]
+fn a_file_or_a_source_that_is_not_there_is_a_diagnostic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    assert!(load(&path).unwrap_err().to_string().contains("cannot be read"));
+    std::fs::write(&path, GOOD.replace("source = \".\"", "source = \"nowhere\"")).unwrap();
+    let Diagnostics(found) = load(&path).unwrap_err();
+    assert_eq!((found[0].line, found[0].column), (3, 10));
+    std::fs::write(&path, GOOD).unwrap();
+    let loaded = load(&path).unwrap();
+    assert_eq!(loaded.source, std::fs::canonicalize(folder.path()).unwrap());
+    assert_eq!(edit_position(&path, 1, 2), Some((21, 3)));
+}
+
+#[test]
+fn the_schema_accepts_what_is_read_and_lists_every_kind_of_edit() {
+    let schema = schema();
+    let good: serde_json::Value = toml::from_str(GOOD).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    assert!(validator.is_valid(&good), "{:?}", validator.iter_errors(&good).next());
+    for kind in shape::EDIT_KINDS {
+        assert!(schema.to_string().contains(&format!("\"{kind}\":")), "{kind}");
+    }
+}
+
+/// Stretches of a scenario, so that mutations meet the interesting code.
+fn fragments() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("[[commit]]".to_owned()),
+        Just("commit = 3\n".to_owned()),
+        Just("edits = [{}, [], 1]\n".to_owned()),
+        Just("\"\"\"".to_owned()),
+        Just("= 99999999999999999999".to_owned()),
+        Just("= -0x1".to_owned()),
+        Just("1979-05-27".to_owned()),
+        Just("ö\r\n\t".to_owned()),
+        ".{0,8}",
+        "[\\[\\]{}=\",\n.#a-z0-9]{0,12}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+    #[test]
+    fn no_input_makes_loading_panic(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..20, fragments()), 1..5)
+    ) {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        for (at, length, fragment) in cuts {
+            let start = at.index(text.len() + 1);
+            let end = text.len().min(start + length);
+            text.splice(start..end, fragment.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(diagnostics) = parse(Path::new("s.toml"), &text) {
+            prop_assert!(!diagnostics.0.is_empty());
+            prop_assert!(!diagnostics.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_loading_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        prop_assert!(load(file.path()).is_err());
+    }
+}
