@@ -2,11 +2,16 @@
 //!
 //! The modules are declared in the order in which a run passes through them.
 
-pub mod buildkit;
-pub mod engine;
-pub mod history;
-pub mod registry;
-pub mod scenario;
-pub mod strategy;
-pub mod trace;
 pub mod units;
+pub mod trace;
+pub mod scenario;
+pub mod history;
+pub mod strategy;
+pub mod engine;
+pub mod registry;
+pub mod buildkit;
+pub mod trial;
+pub mod run;
+pub mod journal;
+pub mod measure;
+pub mod cli;

@@ -1,0 +1,79 @@
+//! Exit codes (DESIGN §7) and which error ends in which.
+
+use std::process::ExitCode;
+
+use crate::engine::EngineError;
+use crate::journal::JournalError;
+use crate::run::RunError;
+use crate::scenario::Diagnostics;
+
+/// Shown under `--help`.
+pub const TABLE: &str = "\
+Exit codes:
+  0    done, and everything asked for holds
+  1    unexpected failure
+  2    usage, or a scenario that cannot be read
+  3    a check, an assertion or a verification failed
+  4    nothing to do
+  5    a build failed
+  6    no engine, registry or base image to be had
+  7    results could not be written
+  130  interrupted; everything finished so far is in the journal";
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    Unexpected = 1,
+    Usage = 2,
+    Failed = 3,
+    NothingToDo = 4,
+    BuildFailed = 5,
+    NoEngine = 6,
+    NotWritten = 7,
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// The code for an error that ended a command.
+pub fn of(error: &anyhow::Error) -> Exit {
+    if error.downcast_ref::<Diagnostics>().is_some() {
+        return Exit::Usage;
+    }
+    if let Some(error) = error.downcast_ref::<JournalError>() {
+        return journal(error);
+    }
+    if error.downcast_ref::<EngineError>().is_some() {
+        return Exit::NoEngine;
+    }
+    match error.downcast_ref::<RunError>() {
+        None => Exit::Unexpected,
+        Some(RunError::History(_)) => Exit::Usage,
+        Some(RunError::Engine(_) | RunError::Registry(_) | RunError::BaseImage { .. }) => {
+            Exit::NoEngine
+        }
+        Some(RunError::Journal(error)) => journal(error),
+        Some(RunError::Folder { .. }) => Exit::NotWritten,
+        Some(
+            RunError::UnknownStrategy { .. }
+            | RunError::NoSuchCommit { .. }
+            | RunError::OtherRun { .. },
+        ) => Exit::Usage,
+        Some(RunError::NothingToDo) => Exit::NothingToDo,
+    }
+}
+
+fn journal(error: &JournalError) -> Exit {
+    match error {
+        JournalError::Create { .. } | JournalError::Write { .. } => Exit::NotWritten,
+        JournalError::Read { .. }
+        | JournalError::Parse { .. }
+        | JournalError::NoHeader { .. }
+        | JournalError::Format { .. } => Exit::Usage,
+    }
+}

@@ -1,0 +1,106 @@
+//! The command line: clap types, one short function a command, exit codes.
+//!
+//! Nothing here knows gRPC, git objects or a formula. Only this module prints.
+
+mod exit;
+mod progress;
+mod run;
+mod table;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use exit::Exit;
+
+/// Measure how well container-build caches work.
+#[derive(Debug, Parser)]
+#[command(name = "cachefrom", version, about, after_help = exit::TABLE)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build a scenario's commits under its cache strategies and record what each cost and reused
+    Run(run::Args),
+    /// Show which engine would be used, and why
+    Doctor,
+    /// Print the JSON Schema of scenario files
+    Schema,
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+/// Parses the command line and runs its command.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Doctor => doctor(),
+        Command::Schema => print(&format!("{:#}\n", crate::scenario::schema())),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cachefrom", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            exit::of(&error).into()
+        }
+    }
+}
+
+fn print(text: &str) -> anyhow::Result<Exit> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(Exit::Done),
+        // `cachefrom schema | head` has what it wanted.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where fetched engines and base images are kept: `$XDG_CACHE_HOME/cachefrom`.
+fn cache_dir() -> PathBuf {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(home)
+        .unwrap_or_else(|| PathBuf::from("/var/cache"))
+        .join("cachefrom")
+}
+
+fn doctor() -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let text = runtime.block_on(crate::run::doctor(&cache_dir(), &run_root()))?;
+    print(&text)
+}
+
+/// Where engines live while they run: `cachefrom` in the temporary directory.
+fn run_root() -> PathBuf {
+    std::env::temp_dir().join("cachefrom")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

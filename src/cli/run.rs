@@ -1,0 +1,171 @@
+//! `cachefrom run`: plays scenarios and prints what each strategy cost and reused.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Exit;
+use super::progress::{Progress, Shown};
+use super::table::table;
+use crate::history::History;
+use crate::journal::{End, Journal, Line, Outcome, Recorded};
+use crate::run::{Event, Options, sequences, strategies};
+use crate::scenario::{self, Loaded};
+use crate::units::Nanos;
+
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Scenario files
+    #[arg(required = true)]
+    scenarios: Vec<PathBuf>,
+    /// How often each strategy plays the whole commit sequence
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Shuffles the strategies of each round
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only these strategies; may be given several times
+    #[arg(long, value_delimiter = ',')]
+    strategy: Vec<String>,
+    /// Stop after this commit, counted from 1; earlier ones are played, since caches build on them
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    commit: Option<u32>,
+    /// The folder of the results [default: results/SCENARIO/RUN]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Go on with the journal in --out, skipping what it holds
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Print what would be built, and build nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[arg(long, value_enum, default_value_t = Progress::Auto, env = "BUILDKIT_PROGRESS")]
+    progress: Progress,
+}
+
+/// Runs every scenario; the worst outcome decides the exit code.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let loaded: Vec<Loaded> =
+        args.scenarios.iter().map(|path| scenario::load(path)).collect::<Result<_, _>>()?;
+    let mut worst = Exit::Done;
+    for loaded in &loaded {
+        let options = options(args, loaded)?;
+        if args.dry_run {
+            dry_run(loaded, &options)?;
+            continue;
+        }
+        let exit = one(args, loaded, &options)?;
+        if exit == Exit::Interrupted {
+            return Ok(exit);
+        }
+        if exit as u8 > worst as u8 {
+            worst = exit;
+        }
+    }
+    Ok(worst)
+}
+
+fn options(args: &Args, loaded: &Loaded) -> anyhow::Result<Options> {
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => free_folder(&Path::new("results").join(&loaded.scenario.name)),
+    };
+    Ok(Options {
+        rounds: args.rounds,
+        seed: args.seed,
+        strategies: args.strategy.clone(),
+        commits: args.commit.map(|commit| commit as usize - 1).into_iter().collect(),
+        out,
+        resume: args.resume,
+        cache_dir: super::cache_dir(),
+        run_root: super::run_root(),
+    })
+}
+
+/// `parent/run-1`, or the first number that is not taken.
+fn free_folder(parent: &Path) -> PathBuf {
+    let mut number = 1;
+    loop {
+        let folder = parent.join(format!("run-{number}"));
+        if !folder.exists() {
+            return folder;
+        }
+        number += 1;
+    }
+}
+
+fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
+    let strategies = strategies(loaded, options)?;
+    let scratch = tempfile::tempdir()?;
+    let history = History::script(loaded, scratch.path())?;
+    let commits = options.commits.first().map_or(history.commits().len(), |last| last + 1);
+    let mut text = format!("{}: {}\n\ncommits\n", loaded.scenario.name, loaded.scenario.title);
+    for commit in history.commits().iter().take(commits) {
+        text.push_str(&format!(
+            "  {} {} {} ({})\n",
+            commit.index + 1,
+            &commit.id[..7.min(commit.id.len())],
+            commit.message,
+            commit.branch
+        ));
+    }
+    text.push_str("\nstrategies, in the order of play\n");
+    for (round, strategy) in sequences(&strategies, options.rounds, options.seed) {
+        let strategy = &strategies[strategy];
+        text.push_str(&format!("  round {} {}: {}\n", round + 1, strategy.name, strategy.description));
+    }
+    let trials = commits * strategies.len() * options.rounds as usize;
+    let builds = trials * loaded.scenario.build.targets.len().max(1);
+    text.push_str(&format!("\n{trials} trials, {builds} builds\n"));
+    super::print(&text)?;
+    Ok(())
+}
+
+fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut shown = Shown::new(args.progress);
+    let finished = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut on_event = |event: Event<'_>| shown.event(&event);
+        let result = tokio::select! {
+            recorded = crate::run::run(loaded, options, &mut on_event) => Some(recorded),
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+        };
+        anyhow::Ok(result)
+    })?;
+    drop(shown);
+    // Engines are torn down by their guards, which ran when the future above was dropped.
+    drop(runtime);
+    let path = options.out.join("journal.jsonl");
+    let Some(recorded) = finished else {
+        if let Ok((mut journal, _)) = Journal::resume(&path) {
+            journal.append(&Line::End(End { interrupted: true, wall: Nanos::default() }))?;
+        }
+        return Ok(Exit::Interrupted);
+    };
+    let recorded = recorded?;
+    if args.progress != Progress::Rawjson {
+        super::print(&format!("\n{}\n{}\n", table(&recorded), path.display()))?;
+    }
+    Ok(exit_of(&recorded))
+}
+
+/// The worst outcome of any trial.
+fn exit_of(recorded: &Recorded) -> Exit {
+    let mut worst = Exit::Done;
+    for trial in &recorded.trials {
+        let exit = match trial.outcome {
+            Outcome::Built => Exit::Done,
+            Outcome::WrongImage { .. } => Exit::Failed,
+            Outcome::BuildFailed { .. } => Exit::BuildFailed,
+            Outcome::Broken { .. } => Exit::NoEngine,
+        };
+        if exit as u8 > worst as u8 {
+            worst = exit;
+        }
+    }
+    worst
+}

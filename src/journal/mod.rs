@@ -1,0 +1,14 @@
+//! The record of a run: one JSON line a trial, appended and flushed the moment the trial ends.
+//!
+//! All reports are computed from it alone. It knows neither how a trial ran nor what its
+//! numbers mean. A last line that was cut by a crash is dropped when a run is resumed; anywhere
+//! else a line that cannot be read is an error that names it.
+
+mod file;
+mod record;
+
+pub use file::{Journal, JournalError, Recorded};
+pub use record::{
+    BuildRecord, CommitRecord, End, Environment, Header, ImageSource, Line, Outcome, SCHEMA,
+    Skipped, TrialKey, TrialRecord, Verification,
+};

@@ -1,0 +1,175 @@
+//! The lines of a journal. Their meaning may grow; a change that breaks readers raises [`SCHEMA`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::registry::Metered;
+use crate::strategy::Strategy;
+use crate::trace::Trace;
+use crate::units::{Bytes, Nanos};
+
+/// The version of the format that this build writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "kebab-case")]
+pub enum Line {
+    Header(Box<Header>),
+    Trial(Box<TrialRecord>),
+    End(End),
+}
+
+/// The first line: what was asked for, and everything that may vary between machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    pub schema: u32,
+    pub scenario: String,
+    pub title: String,
+    /// SHA-256 of the scenario file, lower-case hexadecimal.
+    pub scenario_sha256: String,
+    /// Shuffles the strategies of each round.
+    pub seed: u64,
+    pub rounds: u32,
+    pub strategies: Vec<Strategy>,
+    pub skipped: Vec<Skipped>,
+    pub commits: Vec<CommitRecord>,
+    pub targets: Vec<String>,
+    pub environment: Environment,
+    pub images: Vec<ImageSource>,
+}
+
+/// A strategy that was asked for and could not be run, with the reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Skipped {
+    pub strategy: String,
+    pub because: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CommitRecord {
+    pub id: String,
+    pub message: String,
+    pub branch: String,
+    /// The parent's place in the sequence.
+    pub parent: Option<usize>,
+}
+
+/// What may vary between machines (DESIGN §5.9).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    pub cachefrom: String,
+    pub engine: String,
+    pub storage_driver: String,
+    pub kernel: String,
+    pub cpu: String,
+    pub cores: usize,
+    /// RFC 3339, UTC, to the second.
+    pub started: String,
+}
+
+/// Which source served a base image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageSource {
+    pub reference: String,
+    pub digest: String,
+    pub source: String,
+}
+
+/// What tells one trial from every other of its run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TrialKey {
+    /// From 0.
+    pub round: u32,
+    pub strategy: String,
+    /// The commit's place in the sequence, from 0.
+    pub commit: usize,
+}
+
+/// One commit under one strategy in one round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    #[serde(flatten)]
+    pub key: TrialKey,
+    pub outcome: Outcome,
+    pub builds: Vec<BuildRecord>,
+    pub verifications: Vec<Verification>,
+    /// From starting the engine to its first answer; absent where a kept engine was used.
+    pub engine_start: Option<Nanos>,
+    /// Writing the commit's tree out as a build context.
+    pub checkout: Nanos,
+    /// Build-cache records in the engine before the first build; a fresh trial needs 0.
+    pub cache_records_before: usize,
+    /// What crossed to and from the registry during the builds.
+    pub metered: Metered,
+}
+
+impl TrialRecord {
+    /// Wall time of the trial's builds, from sending `Solve` to its reply.
+    ///
+    /// Excludes engine start, checkout, base-image warm-up and verification.
+    pub fn wall(&self) -> Nanos {
+        self.builds.iter().map(|build| build.wall).sum()
+    }
+
+    /// Bytes that left the registry during the builds.
+    pub fn pulled(&self) -> Bytes {
+        self.metered.pulled()
+    }
+
+    /// Bytes that reached the registry during the builds.
+    pub fn pushed(&self) -> Bytes {
+        self.metered.pushed()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Outcome {
+    Built,
+    /// A build failed: at `step`, with the last lines it printed.
+    BuildFailed {
+        step: String,
+        exit_code: Option<i32>,
+        message: String,
+        log: Vec<String>,
+    },
+    /// Everything was built, but an image does not do what `[[verify]]` or the cold image says.
+    WrongImage {
+        message: String,
+    },
+    /// The engine, registry or checkout failed before or during the builds.
+    Broken {
+        message: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuildRecord {
+    pub target: Option<String>,
+    /// From sending `Solve` to its reply, on the client's monotonic clock.
+    pub wall: Nanos,
+    pub trace: Trace,
+    /// Imports that BuildKit reported as failed; the build went on without them.
+    pub import_errors: Vec<String>,
+    pub exporter_response: BTreeMap<String, String>,
+}
+
+/// One run of a built image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    pub target: String,
+    pub args: Vec<String>,
+    pub passed: bool,
+    /// At most 2 kB of what the image printed.
+    pub stdout: String,
+}
+
+/// The last line of a run that was not killed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    pub interrupted: bool,
+    /// From the first trial's start to the last one's end.
+    pub wall: Nanos,
+}

@@ -1,0 +1,38 @@
+//! What of this machine may change a run's numbers, for the journal's header.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::engine::EngineVersion;
+use crate::journal::Environment;
+
+/// The machine and `engine`, as they are now.
+pub fn environment(engine: &EngineVersion) -> Environment {
+    Environment {
+        cachefrom: env!("CARGO_PKG_VERSION").into(),
+        engine: engine.version.clone(),
+        storage_driver: engine.storage_driver.clone(),
+        kernel: read_line("/proc/sys/kernel/osrelease"),
+        cpu: cpu(),
+        cores: std::thread::available_parallelism().map_or(0, usize::from),
+        started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    }
+}
+
+fn read_line(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    info.lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or_else(String::new, |(_, name)| name.to_owned())
+}
+
+/// SHA-256 of the file in lower-case hexadecimal; empty if it went away since it was read.
+pub fn sha256_of(path: &Path) -> String {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,141 @@
+//! One trial: the builds of one commit under one strategy, and what was observed.
+//!
+//! It is handed an engine that is up and a context that is checked out; who made them, in which
+//! order trials run and what happens after a failure belong to `run`. A failed build is an
+//! outcome, not an error.
+
+mod verify;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::buildkit::{
+    self, BuildFailure, BuildOutcome, BuildRequest, CacheOption, Connection, ImageOutput,
+};
+use crate::engine::{self, PrivateEngine};
+use crate::journal::{BuildRecord, Outcome, TrialKey, TrialRecord};
+use crate::registry::Registry;
+use crate::scenario::format::Verify;
+use crate::strategy::{BuildPlan, CacheEntry, CachePlan, EngineUse};
+use crate::units::Nanos;
+
+/// Everything that one trial needs.
+pub struct Setting<'a> {
+    pub key: TrialKey,
+    pub engine: &'a PrivateEngine,
+    pub registry: &'a Registry,
+    pub plan: &'a CachePlan,
+    pub context: &'a Path,
+    pub dockerfile: &'a str,
+    pub args: &'a BTreeMap<String, String>,
+    /// Those that apply to this commit.
+    pub verify: Vec<&'a Verify>,
+    /// Names the images that a strategy does not push.
+    pub local_name: String,
+    /// Constant over the commits of a kept engine, so that its contexts are sent incrementally.
+    pub shared_key: String,
+    pub checkout: Nanos,
+    pub engine_start: Option<Nanos>,
+    /// How many base images the engine held when it started.
+    pub bases: usize,
+}
+
+/// Runs the trial. Every way in which it can end is in the record's outcome.
+pub async fn run(setting: &Setting<'_>) -> TrialRecord {
+    let mut record = TrialRecord {
+        key: setting.key.clone(),
+        outcome: Outcome::Built,
+        builds: vec![],
+        verifications: vec![],
+        engine_start: setting.engine_start,
+        checkout: setting.checkout,
+        cache_records_before: 0,
+        metered: Default::default(),
+    };
+    if let Err(outcome) = observe(setting, &mut record).await {
+        record.outcome = outcome;
+    }
+    record
+}
+
+async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), Outcome> {
+    let address = buildkit::Address::Docker(setting.engine.socket().to_path_buf());
+    let connection = Connection::open(&address).await.map_err(broken)?;
+    record.cache_records_before = buildkit::disk_usage(&connection).await.map_err(broken)?;
+    if setting.plan.engine == EngineUse::Fresh {
+        engine::prove_empty(setting.engine.socket(), setting.bases).await.map_err(broken)?;
+    }
+    let before = setting.registry.meter().snapshot();
+    let mut images = BTreeMap::new();
+    for build in &setting.plan.builds {
+        let request = request(setting, build);
+        let built = buildkit::build(&connection, &request, None).await;
+        record.metered = setting.registry.meter().snapshot().since(&before);
+        let BuildOutcome { wall, trace, exporter_response, failure, import_errors } =
+            built.map_err(broken)?;
+        record.builds.push(BuildRecord {
+            target: build.target.clone(),
+            wall,
+            trace,
+            import_errors,
+            exporter_response,
+        });
+        if let Some(BuildFailure { step, exit_code, message, log }) = failure {
+            return Err(Outcome::BuildFailed { step, exit_code, message, log });
+        }
+        images.insert(build.target.clone().unwrap_or_default(), image_name(setting, build));
+    }
+    for verify in &setting.verify {
+        let image = images.get(&verify.target).map(String::as_str).unwrap_or_default();
+        let (verification, problem) =
+            verify::run(setting.engine.socket(), image, verify).await.map_err(broken)?;
+        record.verifications.push(verification);
+        if let Some(message) = problem {
+            return Err(Outcome::WrongImage { message });
+        }
+    }
+    Ok(())
+}
+
+/// The whole chain of causes, so that the journal alone explains a broken trial.
+fn broken(error: impl std::error::Error) -> Outcome {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    Outcome::Broken { message }
+}
+
+fn request(setting: &Setting<'_>, build: &BuildPlan) -> BuildRequest {
+    BuildRequest {
+        context: setting.context.to_path_buf(),
+        dockerfile: setting.dockerfile.to_owned(),
+        target: build.target.clone(),
+        args: setting.args.clone(),
+        no_cache: setting.plan.no_cache,
+        imports: build.imports.iter().map(option).collect(),
+        exports: build.exports.iter().map(option).collect(),
+        image: Some(ImageOutput {
+            names: vec![image_name(setting, build)],
+            push: build.push.is_some(),
+            attrs: BTreeMap::new(),
+        }),
+        // A private engine has no bridge, so its builds share the machine's network.
+        network_host: true,
+        shared_key: setting.shared_key.clone(),
+        secrets: BTreeMap::new(),
+    }
+}
+
+fn option(entry: &CacheEntry) -> CacheOption {
+    CacheOption { kind: entry.kind.clone(), attrs: entry.attrs.clone() }
+}
+
+fn image_name(setting: &Setting<'_>, build: &BuildPlan) -> String {
+    build.push.clone().unwrap_or_else(|| {
+        let target = build.target.as_deref().unwrap_or("image").to_ascii_lowercase();
+        format!("{}/{target}:latest", setting.local_name)
+    })
+}
