@@ -101,6 +101,10 @@ async fn fetch_release(
         let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
         for entry in entries.flatten() {
             let target = bin.join(entry.file_name());
+            // Debian's usr/bin/runc is a link to usr/sbin/runc, and must not replace it.
+            if target.exists() {
+                continue;
+            }
             fs::rename(entry.path(), &target).map_err(at("move", &target))?;
         }
     }

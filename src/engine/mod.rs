@@ -17,6 +17,9 @@ pub mod process;
 pub mod request;
 pub mod sweep;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::EngineError;
 pub use find::{Binaries, find};
 pub use golden::clone_golden;
