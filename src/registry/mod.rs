@@ -22,6 +22,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -49,7 +50,7 @@ struct Shared {
 impl Registry {
     /// Serves the store in `dir`, created if need be, on a free port of 127.0.0.1.
     pub async fn start(dir: PathBuf) -> Result<Self, RegistryError> {
-        let store = store::Store::open(dir)?;
+        let store = open_when_free(dir).await?;
         let meter = Meter::default();
         let shared = Arc::new(Shared { store, meter, uploads: uploads::Uploads::default() });
         let bind = |source| RegistryError::Bind { source };
@@ -137,6 +138,19 @@ impl Drop for Registry {
     fn drop(&mut self) {
         // The accepting task owns the connections, so they end with it.
         self.server.abort();
+    }
+}
+
+/// A registry that was dropped just now holds its lock until its tasks have ended: waits for it.
+async fn open_when_free(dir: PathBuf) -> Result<store::Store, RegistryError> {
+    let given_up = Instant::now() + Duration::from_secs(1);
+    loop {
+        match store::Store::open(dir.clone()) {
+            Err(RegistryError::InUse { .. }) if Instant::now() < given_up => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            opened => return opened,
+        }
     }
 }
 

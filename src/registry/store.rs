@@ -13,7 +13,7 @@
 //! names while the process lives. Knows no HTTP. Deleting unlinks; bytes go at the next start.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,8 +65,10 @@ impl Store {
         }
         let path = directory.join("lock");
         let lock = File::create(&path).map_err(writing(&path))?;
-        if lock.try_lock().is_err() {
-            return Err(RegistryError::InUse { directory });
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(RegistryError::InUse { directory }),
+            Err(TryLockError::Error(source)) => return Err(RegistryError::Write { path, source }),
         }
         let store = Self { directory, next: AtomicU64::new(0), _lock: lock };
         for name in names_in(&store.directory.join("incoming"))? {
