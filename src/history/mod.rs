@@ -1,1 +1,276 @@
-//! Placeholder header, replaced by its first commit.
+//! The temporary repository: scripted commits with fixed authors and dates, checked out on demand.
+//!
+//! The same scenario and source give the same commit ids and file times on every machine. Nothing
+//! of the user's is read or changed but the source tree: no git configuration, hook or template.
+//! The surprising thing: git stores no times, so each commit's are kept here beside the repository.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use git2::{Oid, Repository, Signature};
+
+use crate::scenario::{self, Loaded};
+
+mod checkout;
+mod edit;
+mod source;
+mod tree;
+
+pub use edit::EditError;
+
+use edit::Change;
+use tree::{Stamp, Tree};
+
+/// 2024-01-01T00:00:00Z in seconds; commit *n* is made *n* minutes later.
+const FIRST_COMMIT: i64 = 1_704_067_200;
+
+/// A scenario's commits, in a repository that is removed when this is dropped.
+pub struct History {
+    commits: Vec<ScriptedCommit>,
+    trees: Vec<Tree>,
+    // Before the folder: it must be closed when that goes.
+    repository: Repository,
+    _folder: tempfile::TempDir,
+}
+
+/// One commit of the sequence, as it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptedCommit {
+    /// Its place in the scenario, from 0.
+    pub index: usize,
+    /// The object id, in hexadecimal.
+    pub id: String,
+    pub message: String,
+    pub branch: String,
+    /// The index of its parent; only the first commit has none.
+    pub parent: Option<usize>,
+    /// The build args in effect there.
+    pub args: BTreeMap<String, String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    #[error("failed to create a temporary repository in {}", folder.display())]
+    Folder { folder: PathBuf, source: std::io::Error },
+    #[error("failed to {doing}")]
+    Git { doing: String, source: git2::Error },
+    #[error("failed to {doing} {}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{} is in the source tree but {problem}", path.display())]
+    Source { path: PathBuf, problem: String },
+    #[error("`include` takes `{include}`, {problem}")]
+    Include { include: String, problem: String },
+    #[error("{position}commit `{commit}`, edit {number} (`{kind}` of `{path}`)")]
+    Edit {
+        /// `file:line:column: `, or nothing when the scenario file is no longer there.
+        position: String,
+        commit: String,
+        /// From 1.
+        number: usize,
+        kind: &'static str,
+        path: String,
+        source: Box<EditError>,
+    },
+    #[error("commit `{commit}` starts from `{from}`, which is no earlier branch or message")]
+    UnknownFrom { commit: String, from: String },
+    #[error("there is no commit {index}: the history has {count}")]
+    NoCommit { index: usize, count: usize },
+    #[error("{} is not an empty folder", path.display())]
+    NotEmpty { path: PathBuf },
+}
+
+impl HistoryError {
+    fn git(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> HistoryError {
+        let doing = doing.into();
+        move |source| HistoryError::Git { doing, source }
+    }
+
+    fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> HistoryError {
+        let path = path.to_owned();
+        move |source| HistoryError::Io { doing, path, source }
+    }
+}
+
+impl History {
+    /// Makes every commit of the scenario in a new repository inside `parent_dir`.
+    pub fn script(loaded: &Loaded, parent_dir: &Path) -> Result<History, HistoryError> {
+        let folder = tempfile::Builder::new()
+            .prefix("history-")
+            .tempdir_in(parent_dir)
+            .map_err(|source| HistoryError::Folder { folder: parent_dir.into(), source })?;
+        let repository = new_repository(folder.path())?;
+        let mut history =
+            History { commits: Vec::new(), trees: Vec::new(), repository, _folder: folder };
+
+        let source = source::read(&history.repository, loaded)?;
+        // What `from` and a branch's next commit start from, by branch name.
+        let mut tips: HashMap<String, usize> = HashMap::new();
+        for (index, written) in loaded.scenario.commits.iter().enumerate() {
+            let branch = match (&written.branch, index.checked_sub(1)) {
+                (Some(branch), _) => branch.clone(),
+                (None, Some(previous)) => history.commits[previous].branch.clone(),
+                (None, None) => "main".into(),
+            };
+            let parent = history.parent_of(written, &branch, &tips)?;
+            let (mut tree, mut args) = match parent {
+                Some(parent) => {
+                    (history.trees[parent].clone(), history.commits[parent].args.clone())
+                }
+                None => (source.clone(), loaded.scenario.build.args.clone()),
+            };
+            for (number, edit) in written.edits.iter().enumerate() {
+                let mut change = Change {
+                    repository: &history.repository,
+                    tree: &mut tree,
+                    args: &mut args,
+                    stamp: Stamp { commit: index, edit: number + 1 },
+                };
+                change.apply(edit).map_err(|source| {
+                    let (kind, path) = edit::describe(edit);
+                    let position = scenario::edit_position(&loaded.path, index, number)
+                        .map(|(l, c)| format!("{}:{l}:{c}: ", loaded.path.display()))
+                        .unwrap_or_default();
+                    HistoryError::Edit {
+                        position,
+                        commit: written.message.clone(),
+                        number: number + 1,
+                        kind,
+                        path: path.to_owned(),
+                        source: Box::new(source),
+                    }
+                })?;
+            }
+            let id = history.commit(index, &written.message, &branch, parent, &tree)?;
+            let message = written.message.clone();
+            tips.insert(branch.clone(), index);
+            history.trees.push(tree);
+            history.commits.push(ScriptedCommit {
+                index,
+                id: id.to_string(),
+                message,
+                branch,
+                parent,
+                args,
+            });
+        }
+        Ok(history)
+    }
+
+    pub fn commits(&self) -> &[ScriptedCommit] {
+        &self.commits
+    }
+
+    /// Writes one commit's files into `into`, which must be empty or not there yet.
+    pub fn checkout(&self, index: usize, into: &Path) -> Result<(), HistoryError> {
+        self.require(index)?;
+        checkout::write(&self.repository, &self.trees[index], into)
+    }
+
+    /// The nearest commit that both descend from.
+    pub fn merge_base(&self, a: usize, b: usize) -> Result<Option<usize>, HistoryError> {
+        let parse = |index: usize| {
+            let id = &self.require(index)?.id;
+            Oid::from_str(id).map_err(HistoryError::git(format!("read the commit id {id}")))
+        };
+        match self.repository.merge_base(parse(a)?, parse(b)?) {
+            Ok(base) => {
+                let base = base.to_string();
+                Ok(self.commits.iter().position(|commit| commit.id == base))
+            }
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(source) => {
+                let doing = format!("find the merge base of commits {a} and {b}");
+                Err(HistoryError::Git { doing, source })
+            }
+        }
+    }
+
+    /// The id of the git tree of a commit: equal exactly when files and modes are.
+    pub fn tree_id(&self, index: usize) -> Result<String, HistoryError> {
+        self.require(index)?;
+        Ok(self.trees[index].write(&self.repository)?.to_string())
+    }
+
+    fn require(&self, index: usize) -> Result<&ScriptedCommit, HistoryError> {
+        let count = self.commits.len();
+        self.commits.get(index).ok_or(HistoryError::NoCommit { index, count })
+    }
+
+    fn parent_of(
+        &self,
+        written: &scenario::format::Commit,
+        branch: &str,
+        tips: &HashMap<String, usize>,
+    ) -> Result<Option<usize>, HistoryError> {
+        let Some(from) = &written.from else {
+            return Ok(tips.get(branch).copied().or(self.commits.len().checked_sub(1)));
+        };
+        let by_message = || self.commits.iter().position(|commit| commit.message == *from);
+        let found = tips.get(from).copied().or_else(by_message);
+        found.map(Some).ok_or_else(|| HistoryError::UnknownFrom {
+            commit: written.message.clone(),
+            from: from.clone(),
+        })
+    }
+
+    fn commit(
+        &self,
+        index: usize,
+        message: &str,
+        branch: &str,
+        parent: Option<usize>,
+        tree: &Tree,
+    ) -> Result<Oid, HistoryError> {
+        let repository = &self.repository;
+        let failed = || HistoryError::git(format!("make the commit `{message}`"));
+        let time = git2::Time::new(commit_time(index), 0);
+        let author = Signature::new("cachefrom", "cachefrom@localhost", &time).map_err(failed())?;
+        let tree = repository.find_tree(tree.write(repository)?).map_err(failed())?;
+        let parent = parent
+            .map(|parent| Oid::from_str(&self.commits[parent].id))
+            .transpose()
+            .and_then(|id| id.map(|id| repository.find_commit(id)).transpose())
+            .map_err(failed())?;
+        let parents: Vec<_> = parent.iter().collect();
+        let id =
+            repository.commit(None, &author, &author, message, &tree, &parents).map_err(failed())?;
+        // The branches are for whoever looks into a kept repository; nothing here reads them.
+        repository
+            .reference(&format!("refs/heads/{branch}"), id, true, "scripted")
+            .map_err(HistoryError::git(format!("move the branch `{branch}`")))?;
+        Ok(id)
+    }
+}
+
+/// Seconds since the epoch.
+fn commit_time(index: usize) -> i64 {
+    FIRST_COMMIT + 60 * i64::try_from(index).unwrap_or(i64::MAX / 120)
+}
+
+fn new_repository(folder: &Path) -> Result<Repository, HistoryError> {
+    static ISOLATED: OnceLock<Result<(), String>> = OnceLock::new();
+    let isolated = ISOLATED.get_or_init(|| {
+        use git2::ConfigLevel::{Global, ProgramData, System, XDG};
+        for level in [System, Global, XDG, ProgramData] {
+            // SAFETY: the search paths are global to the process and unsynchronised. They are set
+            // once, here, before this crate's first repository is opened.
+            unsafe { git2::opts::set_search_path(level, "") }.map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    });
+    if let Err(message) = isolated {
+        let source = git2::Error::from_str(message);
+        return Err(HistoryError::Git {
+            doing: "keep out the user's git configuration".into(),
+            source,
+        });
+    }
+    let mut options = git2::RepositoryInitOptions::new();
+    options.bare(true).external_template(false).initial_head("main");
+    Repository::init_opts(folder, &options)
+        .map_err(HistoryError::git(format!("create a repository in {}", folder.display())))
+}
+
+#[cfg(test)]
+mod tests;

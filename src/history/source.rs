@@ -1,0 +1,145 @@
+//! Reads the source tree that the first commit starts from.
+//!
+//! Takes what `include` names, or everything; never `.git`, at any depth, nor the top folder's
+//! `target`. Symlinks are taken as links and must stay inside the tree.
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use git2::Repository;
+
+use super::tree::{File, Mode, Stamp, Tree, escape};
+use super::{EditError, HistoryError};
+use crate::scenario::Loaded;
+
+const STAMP: Stamp = Stamp { commit: 0, edit: 0 };
+
+pub(super) fn read(repository: &Repository, loaded: &Loaded) -> Result<Tree, HistoryError> {
+    let mut reader = Reader { repository, root: &loaded.source, tree: Tree::default() };
+    let include = &loaded.scenario.include;
+    if include.is_empty() {
+        reader.take("", &|_| true)?;
+    }
+    for pattern in include {
+        let failed = |problem: String| HistoryError::Include { include: pattern.clone(), problem };
+        let literal = normal(pattern).map_err(|error| failed(format!("but {error}")))?;
+        if std::fs::symlink_metadata(loaded.source.join(&literal)).is_ok() {
+            if reader.is_build_folder(literal.split('/').next().unwrap_or_default()) {
+                return Err(failed("but the build folder is never taken".into()));
+            }
+            reader.refuse_links_on_the_way(&literal)?;
+            reader.take(&literal, &|_| true)?;
+            if reader.tree.below(&literal).is_empty() {
+                return Err(failed("which has no files in it".into()));
+            }
+            continue;
+        }
+        let glob = globset::GlobBuilder::new(pattern)
+            .literal_separator(true)
+            .build()
+            .map_err(|error| failed(format!("but {error}")))?
+            .compile_matcher();
+        // A pattern that matches a folder takes what is in it.
+        let wanted = |path: &str| {
+            let ends = path.match_indices('/').map(|(slash, _)| slash);
+            ends.chain([path.len()]).any(|end| glob.is_match(&path[..end]))
+        };
+        let mut all = Reader { repository, root: &loaded.source, tree: Tree::default() };
+        all.take("", &wanted)?;
+        if all.tree.files.is_empty() {
+            return Err(failed("but nothing in the source tree is called that".into()));
+        }
+        reader.tree.files.append(&mut all.tree.files);
+    }
+    let tree = reader.tree;
+    for (link, _) in tree.symlinks() {
+        let target = escape(repository, &tree, link)
+            .map_err(HistoryError::git(format!("follow the symlink `{link}`")))?;
+        if let Some(target) = target {
+            let problem = format!("is a symlink to `{target}`, which leaves the tree");
+            return Err(HistoryError::Source { path: loaded.source.join(link), problem });
+        }
+    }
+    Ok(tree)
+}
+
+/// A path without `.` and doubled slashes; an error if it leaves the tree or is git's own.
+pub(super) fn normal(path: &str) -> Result<String, EditError> {
+    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+    let bad = |part: &&str| *part == ".." || part.eq_ignore_ascii_case(".git");
+    if path.starts_with('/') || path.contains('\0') || parts.iter().any(bad) || parts.is_empty() {
+        return Err(EditError::LeavesTree { path: path.into() });
+    }
+    Ok(parts.join("/"))
+}
+
+struct Reader<'a> {
+    repository: &'a Repository,
+    root: &'a Path,
+    tree: Tree,
+}
+
+impl Reader<'_> {
+    /// Whether a name in the top folder is cargo's output, which may be gigabytes.
+    fn is_build_folder(&self, name: &str) -> bool {
+        name == "target" && !self.root.join(name).is_file()
+    }
+
+    fn refuse_links_on_the_way(&self, path: &str) -> Result<(), HistoryError> {
+        for (slash, _) in path.match_indices('/') {
+            let parent = self.root.join(&path[..slash]);
+            if parent.is_symlink() {
+                let problem = "is a symlink that `include` goes through".into();
+                return Err(HistoryError::Source { path: parent, problem });
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, path: &str, wanted: &dyn Fn(&str) -> bool) -> Result<(), HistoryError> {
+        let on_disk = self.root.join(path);
+        let metadata = std::fs::symlink_metadata(&on_disk)
+            .map_err(HistoryError::io("read the source", &on_disk))?;
+        if metadata.is_dir() {
+            let entries = std::fs::read_dir(&on_disk)
+                .map_err(HistoryError::io("list the source folder", &on_disk))?;
+            for entry in entries {
+                let entry = entry.map_err(HistoryError::io("list the source folder", &on_disk))?;
+                let Ok(name) = entry.file_name().into_string() else {
+                    let problem = "its name is not UTF-8".into();
+                    return Err(HistoryError::Source { path: entry.path(), problem });
+                };
+                let git = name.eq_ignore_ascii_case(".git");
+                let skipped = git || (path.is_empty() && self.is_build_folder(&name));
+                if !skipped {
+                    let inside = if path.is_empty() { name } else { format!("{path}/{name}") };
+                    self.take(&inside, wanted)?;
+                }
+            }
+            return Ok(());
+        }
+        if !wanted(path) {
+            return Ok(());
+        }
+        let (mode, content) = if metadata.is_symlink() {
+            let target = std::fs::read_link(&on_disk)
+                .map_err(HistoryError::io("read the symlink", &on_disk))?;
+            (Mode::Symlink, target.as_os_str().as_bytes().to_vec())
+        } else if metadata.is_file() {
+            let executable = metadata.permissions().mode() & 0o100 != 0;
+            let content = std::fs::read(&on_disk)
+                .map_err(HistoryError::io("read the source file", &on_disk))?;
+            (if executable { Mode::Executable } else { Mode::File }, content)
+        } else {
+            let problem = "is neither a file, a folder nor a symlink".into();
+            return Err(HistoryError::Source { path: on_disk, problem });
+        };
+        let blob = self
+            .repository
+            .blob(&content)
+            .map_err(HistoryError::git(format!("store {}", on_disk.display())))?;
+        self.tree.files.insert(path.into(), File { blob, mode, stamp: STAMP });
+        Ok(())
+    }
+}
