@@ -92,7 +92,7 @@ fn a_wrong_type_is_named() {
         "engine = \"fesh\"",
         "32:10: unknown value `fesh` of `engine` | did you mean `fresh`?",
     );
-    one("files = 2", "files = -2", "22:31: `files` is -2, less than 0");
+    one("files = 2", "files = -2", "22:31: `files` is -2, out of range | from 0 to 4294967295");
 }
 
 #[test]
