@@ -102,6 +102,10 @@ impl Reader<'_> {
         let metadata = std::fs::symlink_metadata(&on_disk)
             .map_err(HistoryError::io("read the source", &on_disk))?;
         if metadata.is_dir() {
+            // The repository itself, when temporary files are kept inside the source tree.
+            if self.repository.path() == on_disk {
+                return Ok(());
+            }
             let entries = std::fs::read_dir(&on_disk)
                 .map_err(HistoryError::io("list the source folder", &on_disk))?;
             for entry in entries {

@@ -370,6 +370,15 @@ fn an_edit_of_what_is_not_there_or_no_file_is_refused() {
 }
 
 #[test]
+fn a_repository_inside_the_source_tree_does_not_become_part_of_it() {
+    let fixture = Fixture::new();
+    let id = fixture.edited("").unwrap().commits()[0].id.clone();
+    let loaded = crate::scenario::load(&fixture.folder.path().join("s.toml")).unwrap();
+    let history = History::script(&loaded, &loaded.source).unwrap();
+    assert_eq!(history.commits()[0].id, id);
+}
+
+#[test]
 fn the_repository_goes_with_its_history() {
     let fixture = Fixture::new();
     let history = fixture.edited("").unwrap();
