@@ -3,11 +3,11 @@
 //! Modes are 0644 and 0755 whatever the umask, and times come from the history, not from the
 //! clock: BuildKit sends a file again when its time differs, so both must be the same everywhere.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 
 use git2::Repository;

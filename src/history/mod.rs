@@ -114,7 +114,9 @@ impl History {
             };
             let parent = history.parent_of(written, &branch, &tips)?;
             let (mut tree, mut args) = match parent {
-                Some(parent) => (history.trees[parent].clone(), history.commits[parent].args.clone()),
+                Some(parent) => {
+                    (history.trees[parent].clone(), history.commits[parent].args.clone())
+                }
                 None => (source.clone(), loaded.scenario.build.args.clone()),
             };
             for (number, edit) in written.edits.iter().enumerate() {
@@ -223,8 +225,7 @@ impl History {
         let repository = &self.repository;
         let failed = || HistoryError::git(format!("make the commit `{message}`"));
         let time = git2::Time::new(commit_time(index), 0);
-        let author =
-            Signature::new("cachefrom", "cachefrom@localhost", &time).map_err(failed())?;
+        let author = Signature::new("cachefrom", "cachefrom@localhost", &time).map_err(failed())?;
         let tree = repository.find_tree(tree.write(repository)?).map_err(failed())?;
         let parent = parent
             .map(|parent| Oid::from_str(&self.commits[parent].id))
@@ -232,9 +233,8 @@ impl History {
             .and_then(|id| id.map(|id| repository.find_commit(id)).transpose())
             .map_err(failed())?;
         let parents: Vec<_> = parent.iter().collect();
-        let id = repository
-            .commit(None, &author, &author, message, &tree, &parents)
-            .map_err(failed())?;
+        let id =
+            repository.commit(None, &author, &author, message, &tree, &parents).map_err(failed())?;
         // The branches are for whoever looks into a kept repository; nothing here reads them.
         repository
             .reference(&format!("refs/heads/{branch}"), id, true, "scripted")
@@ -261,7 +261,10 @@ fn new_repository(folder: &Path) -> Result<Repository, HistoryError> {
     });
     if let Err(message) = isolated {
         let source = git2::Error::from_str(message);
-        return Err(HistoryError::Git { doing: "keep out the user's git configuration".into(), source });
+        return Err(HistoryError::Git {
+            doing: "keep out the user's git configuration".into(),
+            source,
+        });
     }
     let mut options = git2::RepositoryInitOptions::new();
     options.bare(true).external_template(false).initial_head("main");

@@ -22,15 +22,15 @@ pub(super) fn read(repository: &Repository, loaded: &Loaded) -> Result<Tree, His
         reader.take("", &|_| true)?;
     }
     for pattern in include {
-        let count = reader.tree.files.len();
-        let failed =
-            |problem: String| HistoryError::Include { include: pattern.clone(), problem };
+        let failed = |problem: String| HistoryError::Include { include: pattern.clone(), problem };
         let literal = normal(pattern).map_err(|error| failed(format!("but {error}")))?;
         if std::fs::symlink_metadata(loaded.source.join(&literal)).is_ok() {
+            if reader.is_build_folder(literal.split('/').next().unwrap_or_default()) {
+                return Err(failed("but the build folder is never taken".into()));
+            }
             reader.refuse_links_on_the_way(&literal)?;
-            let before = reader.tree.clone();
             reader.take(&literal, &|_| true)?;
-            if reader.tree.below(&literal).is_empty() && before.files.len() == count {
+            if reader.tree.below(&literal).is_empty() {
                 return Err(failed("which has no files in it".into()));
             }
             continue;
@@ -40,7 +40,6 @@ pub(super) fn read(repository: &Repository, loaded: &Loaded) -> Result<Tree, His
             .build()
             .map_err(|error| failed(format!("but {error}")))?
             .compile_matcher();
-        let mut matched = false;
         // A pattern that matches a folder takes what is in it.
         let wanted = |path: &str| {
             let ends = path.match_indices('/').map(|(slash, _)| slash);
@@ -48,13 +47,10 @@ pub(super) fn read(repository: &Repository, loaded: &Loaded) -> Result<Tree, His
         };
         let mut all = Reader { repository, root: &loaded.source, tree: Tree::default() };
         all.take("", &wanted)?;
-        for (path, file) in all.tree.files {
-            matched = true;
-            reader.tree.files.insert(path, file);
-        }
-        if !matched {
+        if all.tree.files.is_empty() {
             return Err(failed("but nothing in the source tree is called that".into()));
         }
+        reader.tree.files.append(&mut all.tree.files);
     }
     let tree = reader.tree;
     for (link, _) in tree.symlinks() {
@@ -85,6 +81,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Whether a name in the top folder is cargo's output, which may be gigabytes.
+    fn is_build_folder(&self, name: &str) -> bool {
+        name == "target" && !self.root.join(name).is_file()
+    }
+
     fn refuse_links_on_the_way(&self, path: &str) -> Result<(), HistoryError> {
         for (slash, _) in path.match_indices('/') {
             let parent = self.root.join(&path[..slash]);
@@ -101,6 +102,10 @@ impl Reader<'_> {
         let metadata = std::fs::symlink_metadata(&on_disk)
             .map_err(HistoryError::io("read the source", &on_disk))?;
         if metadata.is_dir() {
+            // The repository itself, when temporary files are kept inside the source tree.
+            if self.repository.path() == on_disk {
+                return Ok(());
+            }
             let entries = std::fs::read_dir(&on_disk)
                 .map_err(HistoryError::io("list the source folder", &on_disk))?;
             for entry in entries {
@@ -109,9 +114,9 @@ impl Reader<'_> {
                     let problem = "its name is not UTF-8".into();
                     return Err(HistoryError::Source { path: entry.path(), problem });
                 };
-                let ours = !name.eq_ignore_ascii_case(".git")
-                    && !(path.is_empty() && name == "target" && !entry.path().is_file());
-                if ours {
+                let git = name.eq_ignore_ascii_case(".git");
+                let skipped = git || (path.is_empty() && self.is_build_folder(&name));
+                if !skipped {
                     let inside = if path.is_empty() { name } else { format!("{path}/{name}") };
                     self.take(&inside, wanted)?;
                 }

@@ -1,1 +1,389 @@
-//! Claims.
+//! Claims about scripted histories: the same everywhere, and every edit does what it says.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::SystemTime;
+
+use super::*;
+
+/// A source tree and a scenario file beside it; nothing is left when it is dropped.
+struct Fixture {
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        for (path, content) in [
+            ("Dockerfile", "FROM scratch\nCOPY data /data\n"),
+            ("data/1.json", "{\"version\": 1}\n"),
+            ("data/2.json", "{\"version\": 1}\n"),
+            ("run.sh", "#!/bin/sh\n"),
+            (".git/config", "[core]\n"),
+            ("target/debug/x", "binary"),
+        ] {
+            let path = source.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        fs::set_permissions(source.join("run.sh"), fs::Permissions::from_mode(0o700)).unwrap();
+        symlink("data/1.json", source.join("latest")).unwrap();
+        Fixture { folder }
+    }
+
+    fn source(&self) -> PathBuf {
+        self.folder.path().join("source")
+    }
+
+    fn script(&self, text: &str) -> Result<History, HistoryError> {
+        let path = self.folder.path().join("s.toml");
+        let head = "schema = 1\nname = \"a\"\n";
+        let source = if text.contains("source =") { "" } else { "source = \"source\"\n" };
+        let (top, commits) = text.split_once("[[commit]]").unwrap();
+        let build = "[build]\nargs = { SLEEPTIME = \"0\" }\n";
+        fs::write(&path, format!("{head}{source}{top}{build}[[commit]]{commits}")).unwrap();
+        let loaded = crate::scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
+        // Not inside the fixture, which many a test drops before the history.
+        History::script(&loaded, &std::env::temp_dir())
+    }
+
+    /// A first commit and a second with one edit.
+    fn edited(&self, edit: &str) -> Result<History, HistoryError> {
+        self.script(&format!(
+            "[[commit]]\nmessage = \"first\"\n[[commit]]\nmessage = \"second\"\nedits = [{edit}]\n"
+        ))
+    }
+
+    fn refused(&self, edit: &str) -> String {
+        let error = self.edited(edit).err().expect("the edit is refused");
+        let HistoryError::Edit { source, .. } = error else { panic!("{error}") };
+        source.to_string()
+    }
+}
+
+/// Checks a commit out, and keeps it as long as the value.
+fn checkout(history: &History, index: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    history.checkout(index, folder.path()).unwrap();
+    folder
+}
+
+/// What a commit's file holds; `None` where there is none.
+fn file(history: &History, index: usize, path: &str) -> Option<String> {
+    fs::read_to_string(checkout(history, index).path().join(path)).ok()
+}
+
+fn modified(history: &History, index: usize, path: &str) -> SystemTime {
+    let folder = checkout(history, index);
+    fs::symlink_metadata(folder.path().join(path)).unwrap().modified().unwrap()
+}
+
+fn same_tree(history: &History) -> bool {
+    history.tree_id(0).unwrap() == history.tree_id(1).unwrap()
+}
+
+const BRANCHES: &str = r#"
+[[commit]]
+message = "first"
+[[commit]]
+message = "on new"
+branch = "new"
+edits = [{ write = "data/1.json", content = "{}" }, { set-arg = "SLEEPTIME", value = "1" }]
+[[commit]]
+message = "again on main"
+branch = "main"
+edits = [{ append = "data/1.json", content = "x" }]
+[[commit]]
+message = "unchanged"
+[[commit]]
+message = "from the second"
+branch = "other"
+from = "on new"
+"#;
+
+#[test]
+fn the_same_scenario_has_the_same_commit_ids_everywhere() {
+    let ids = |history: History| -> Vec<String> {
+        history.commits().iter().map(|commit| commit.id.clone()).collect()
+    };
+    let once = ids(Fixture::new().script(BRANCHES).unwrap());
+    assert_eq!(once, ids(Fixture::new().script(BRANCHES).unwrap()));
+    assert_eq!(
+        once,
+        [
+            "65ed326a7e803e9684f9571d7868132b9ddd6c8f",
+            "5556f4687578a5b376fc0567b53e401b59b312bf",
+            "4016752b759aa2bdd58b9f9deed06a3f837e4843",
+            "a21979611cdb727b44377f4c52e6dd306be85fdb",
+            "54703c64b512c4add415e57c8937ab01e5572eb2"
+        ]
+    );
+}
+
+#[test]
+fn a_branch_continues_at_its_tip_and_args_are_inherited() {
+    let history = Fixture::new().script(BRANCHES).unwrap();
+    let graph: Vec<_> = history
+        .commits()
+        .iter()
+        .map(|c| (c.branch.as_str(), c.parent, c.args["SLEEPTIME"].as_str()))
+        .collect();
+    let expected = [
+        ("main", None, "0"),
+        ("new", Some(0), "1"),
+        ("main", Some(0), "0"),
+        ("main", Some(2), "0"),
+        ("other", Some(1), "1"),
+    ];
+    assert_eq!(graph, expected);
+}
+
+#[test]
+fn a_merge_base_is_the_nearest_common_commit() {
+    let history = Fixture::new().script(BRANCHES).unwrap();
+    assert_eq!(history.merge_base(1, 3).unwrap(), Some(0));
+    assert_eq!(history.merge_base(4, 1).unwrap(), Some(1));
+    assert_eq!(history.merge_base(4, 4).unwrap(), Some(4));
+    assert!(matches!(history.merge_base(0, 9), Err(HistoryError::NoCommit { index: 9, .. })));
+}
+
+#[test]
+fn a_checkout_has_git_modes_links_and_nothing_that_is_not_the_sources() {
+    let history = Fixture::new().edited("").unwrap();
+    let folder = checkout(&history, 0);
+    let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().mode() & 0o7777;
+    assert_eq!(mode("run.sh"), 0o755);
+    assert_eq!(mode("Dockerfile"), 0o644);
+    assert_eq!(mode("data"), 0o755);
+    let link = fs::read_link(folder.path().join("latest")).unwrap();
+    assert_eq!(link, Path::new("data/1.json"));
+    assert!(!folder.path().join(".git").exists());
+    assert!(!folder.path().join("target").exists());
+    let again = history.checkout(0, folder.path());
+    assert!(matches!(again, Err(HistoryError::NotEmpty { .. })));
+}
+
+#[test]
+fn times_follow_content_and_nothing_else() {
+    let history = Fixture::new().script(BRANCHES).unwrap();
+    let again = Fixture::new().script(BRANCHES).unwrap();
+    assert_eq!(modified(&history, 0, "data"), modified(&history, 1, "data"));
+    for path in ["Dockerfile", "latest", "data/2.json"] {
+        assert_eq!(modified(&history, 0, path), modified(&history, 4, path), "{path}");
+    }
+    let edited: Vec<_> = (0..5).map(|index| modified(&history, index, "data/1.json")).collect();
+    assert_eq!(edited, (0..5).map(|i| modified(&again, i, "data/1.json")).collect::<Vec<_>>());
+    assert!(edited[0] != edited[1] && edited[1] != edited[2] && edited[0] != edited[2]);
+    assert_eq!((edited[2], edited[1]), (edited[3], edited[4]));
+}
+
+#[test]
+fn include_takes_files_folders_and_patterns_only() {
+    let fixture = Fixture::new();
+    let take = |include: &str| {
+        fixture.script(&format!("include = [{include}]\n[[commit]]\nmessage = \"first\"\n"))
+    };
+    let history = take("\"Dockerfile\", \"data/*1*\"").unwrap();
+    assert!(file(&history, 0, "Dockerfile").is_some());
+    assert!(file(&history, 0, "data/1.json").is_some());
+    assert_eq!(file(&history, 0, "data/2.json"), None);
+    assert_eq!(file(&history, 0, "run.sh"), None);
+    for refused in ["\"nothing*\"", "\"target/debug\"", "\"**/x\""] {
+        assert!(matches!(take(refused), Err(HistoryError::Include { .. })), "{refused}");
+    }
+}
+
+#[test]
+fn a_symlink_of_the_source_that_leaves_it_is_refused() {
+    for target in ["/etc/passwd", "../s.toml", "data/../../s.toml"] {
+        let fixture = Fixture::new();
+        symlink(target, fixture.source().join("out")).unwrap();
+        let error = fixture.edited("").err().unwrap();
+        assert!(error.to_string().contains("leaves the tree"), "{error}");
+    }
+    // The folder that `up` names is the root, so what is above it is outside.
+    let fixture = Fixture::new();
+    symlink("..", fixture.source().join("data/up")).unwrap();
+    symlink("data/up/..", fixture.source().join("out")).unwrap();
+    assert!(matches!(fixture.edited(""), Err(HistoryError::Source { .. })));
+}
+
+#[test]
+fn write_and_append_give_content_and_keep_the_mode() {
+    let history = Fixture::new().edited(r#"{ write = "run.sh", content = "x" }"#).unwrap();
+    assert_eq!(file(&history, 1, "run.sh").unwrap(), "x");
+    let mode = fs::metadata(checkout(&history, 1).path().join("run.sh")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    let history = Fixture::new().edited(r#"{ append = "run.sh", content = "x" }"#).unwrap();
+    assert_eq!(file(&history, 1, "run.sh").unwrap(), "#!/bin/sh\nx");
+    let history = Fixture::new().edited(r#"{ write = "new/deep", content = "x" }"#).unwrap();
+    assert_eq!(file(&history, 1, "new/deep").unwrap(), "x");
+}
+
+#[test]
+fn replace_changes_exactly_as_many_places_as_it_says() {
+    let edit = |times: usize| {
+        format!(r#"{{ replace = "Dockerfile", pattern = "data", with = "d", times = {times} }}"#)
+    };
+    let history = Fixture::new().edited(&edit(2)).unwrap();
+    assert_eq!(file(&history, 1, "Dockerfile").unwrap(), "FROM scratch\nCOPY d /d\n");
+    assert_eq!(Fixture::new().refused(&edit(1)), "the pattern is there 2 times, not 1");
+}
+
+#[test]
+fn delete_rename_and_copy_take_files_and_folders() {
+    let history = Fixture::new().edited(r#"{ delete = "run.sh" }"#).unwrap();
+    assert_eq!(file(&history, 1, "run.sh"), None);
+    let history = Fixture::new().edited(r#"{ copy = "data", to = "more/data" }"#).unwrap();
+    assert!(file(&history, 1, "data/1.json").is_some());
+    assert!(file(&history, 1, "more/data/2.json").is_some());
+    let history = Fixture::new().edited(r#"{ rename = "data/1.json", to = "3.json" }"#).unwrap();
+    assert_eq!(file(&history, 1, "data/1.json"), None);
+    assert!(file(&history, 1, "3.json").is_some());
+    assert_eq!(
+        Fixture::new().refused(r#"{ rename = "run.sh", to = "data/1.json" }"#),
+        "`data/1.json` is already there"
+    );
+}
+
+#[test]
+fn chmod_changes_the_mode_only() {
+    let history = Fixture::new().edited(r#"{ chmod = "run.sh", mode = "644" }"#).unwrap();
+    let mode = fs::metadata(checkout(&history, 1).path().join("run.sh")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    assert_eq!(modified(&history, 0, "run.sh"), modified(&history, 1, "run.sh"));
+    assert!(!same_tree(&history));
+}
+
+#[test]
+fn touch_changes_the_time_from_its_commit_on_and_not_the_tree() {
+    let text = "[[commit]]\nmessage = \"1\"\n[[commit]]\nmessage = \"2\"\n\
+                edits = [{ touch = \"data/1.json\" }]\n[[commit]]\nmessage = \"3\"\n";
+    let history = Fixture::new().script(text).unwrap();
+    let times: Vec<_> = (0..3).map(|index| modified(&history, index, "data/1.json")).collect();
+    assert!(times[0] < times[1]);
+    assert_eq!(times[1], times[2]);
+    assert!(same_tree(&history));
+    assert_ne!(history.commits()[0].id, history.commits()[1].id);
+}
+
+#[test]
+fn set_arg_and_no_edits_at_all_leave_the_tree() {
+    let history = Fixture::new().edited(r#"{ set-arg = "NEW", value = "1" }"#).unwrap();
+    assert!(same_tree(&history));
+    assert_eq!(history.commits()[1].args["NEW"], "1");
+    assert!(same_tree(&Fixture::new().edited("").unwrap()));
+}
+
+#[test]
+fn a_patch_changes_creates_and_deletes_files() {
+    let patch = "--- a/Dockerfile\n+++ b/Dockerfile\n@@ -1,2 +1,2 @@\n-FROM scratch\n+FROM busybox\n \
+                 COPY data /data\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n--- a/run.sh\n\
+                 +++ /dev/null\n@@ -1 +0,0 @@\n-#!/bin/sh\n";
+    let history = Fixture::new().edited(&format!("{{ patch = '''{patch}''' }}")).unwrap();
+    assert_eq!(file(&history, 1, "Dockerfile").unwrap(), "FROM busybox\nCOPY data /data\n");
+    assert_eq!(file(&history, 1, "new").unwrap(), "x\n");
+    assert_eq!(file(&history, 1, "run.sh"), None);
+
+    let wrong = patch.replace("-FROM scratch", "-FROM nothing");
+    let reason = Fixture::new().refused(&format!("{{ patch = '''{wrong}''' }}"));
+    assert!(reason.starts_with("the patch does not apply to `Dockerfile`"), "{reason}");
+    let outside = patch.replace("b/new", "b/../new");
+    let reason = Fixture::new().refused(&format!("{{ patch = '''{outside}''' }}"));
+    assert_eq!(reason, "the path `../new` leaves the tree");
+}
+
+#[test]
+fn a_patch_by_git_renames_and_sets_modes_but_makes_no_link_that_leaves() {
+    let patch = "diff --git a/data/1.json b/data/one.json\nsimilarity index 100%\n\
+                 rename from data/1.json\nrename to data/one.json\n\
+                 diff --git a/Dockerfile b/Dockerfile\nold mode 100644\nnew mode 100755\n";
+    // The link to what is renamed then leads nowhere, which is no reason to refuse it.
+    let history = Fixture::new().edited(&format!("{{ patch = '''{patch}''' }}")).unwrap();
+    assert!(file(&history, 1, "data/one.json").is_some());
+    let mode = fs::metadata(checkout(&history, 1).path().join("Dockerfile")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o755);
+
+    let link = "diff --git a/out b/out\nnew file mode 120000\n--- /dev/null\n+++ b/out\n\
+                @@ -0,0 +1 @@\n+../s.toml\n\\ No newline at end of file\n";
+    assert_eq!(
+        Fixture::new().refused(&format!("{{ patch = '''{link}''' }}")),
+        "the symlink `out` to `../s.toml` leaves the tree"
+    );
+}
+
+#[test]
+fn generate_makes_the_same_bytes_from_the_same_seed() {
+    let edit =
+        |seed: u64| format!(r#"{{ generate = "big", files = 2, size = 10, seed = {seed} }}"#);
+    let bytes = |seed: u64| {
+        let history = Fixture::new().edited(&edit(seed)).unwrap();
+        let folder = checkout(&history, 1);
+        let read = |name: &str| fs::read(folder.path().join("big").join(name)).unwrap();
+        (read("00000.bin"), read("00001.bin"))
+    };
+    assert_eq!(bytes(1), bytes(1));
+    assert_ne!(bytes(1), bytes(2));
+    assert_ne!(bytes(1).0, bytes(1).1);
+    assert_eq!(bytes(1).0.len(), 10);
+}
+
+#[test]
+fn an_edit_that_changes_nothing_is_an_error_that_names_it() {
+    for edit in [
+        r##"{ write = "run.sh", content = "#!/bin/sh\n" }"##,
+        r#"{ append = "run.sh", content = "" }"#,
+        r#"{ replace = "run.sh", pattern = "sh", with = "sh" }"#,
+        r#"{ chmod = "run.sh", mode = "755" }"#,
+        r#"{ copy = "run.sh", to = "run.sh" }"#,
+        r#"{ set-arg = "SLEEPTIME", value = "0" }"#,
+    ] {
+        assert_eq!(Fixture::new().refused(edit), "it changes nothing", "{edit}");
+    }
+    let fixture = Fixture::new();
+    let error = fixture.edited(r#"{ chmod = "run.sh", mode = "755" }"#).err().unwrap().to_string();
+    let expected = "s.toml:10:10: commit `second`, edit 1 (`chmod` of `run.sh`)";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn an_edit_of_what_is_not_there_or_no_file_is_refused() {
+    assert_eq!(Fixture::new().refused(r#"{ delete = "x" }"#), "there is no `x`");
+    assert_eq!(Fixture::new().refused(r#"{ touch = "x" }"#), "there is no `x`");
+    assert_eq!(Fixture::new().refused(r#"{ write = "data", content = "" }"#), "`data` is a folder");
+    assert_eq!(
+        Fixture::new().refused(r#"{ write = "latest", content = "" }"#),
+        "`latest` is a symlink, not a file"
+    );
+    assert_eq!(
+        Fixture::new().refused(r#"{ write = "latest/x", content = "" }"#),
+        "`latest/x` goes through the symlink `latest`"
+    );
+    // One folder up, the link's target would be outside.
+    let fixture = Fixture::new();
+    symlink("../Dockerfile", fixture.source().join("data/up")).unwrap();
+    assert_eq!(
+        fixture.refused(r#"{ rename = "data/up", to = "up" }"#),
+        "the symlink `up` to `../Dockerfile` leaves the tree"
+    );
+}
+
+#[test]
+fn a_repository_inside_the_source_tree_does_not_become_part_of_it() {
+    let fixture = Fixture::new();
+    let id = fixture.edited("").unwrap().commits()[0].id.clone();
+    let loaded = crate::scenario::load(&fixture.folder.path().join("s.toml")).unwrap();
+    let history = History::script(&loaded, &loaded.source).unwrap();
+    assert_eq!(history.commits()[0].id, id);
+}
+
+#[test]
+fn the_repository_goes_with_its_history() {
+    let fixture = Fixture::new();
+    let history = fixture.edited("").unwrap();
+    let repository = history.repository.path().to_owned();
+    assert!(repository.exists());
+    drop(history);
+    assert!(!repository.exists());
+}

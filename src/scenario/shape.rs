@@ -71,11 +71,15 @@ impl Walk<'_> {
             ("string", DeValue::String(_)) | ("boolean", DeValue::Boolean(_)) => {}
             ("integer", DeValue::Integer(integer)) => {
                 let number = i128::from_str_radix(integer.as_str(), integer.radix());
-                let minimum = schema.get("minimum").and_then(Json::as_i64);
-                if let (Ok(number), Some(minimum)) = (number, minimum)
-                    && number < i128::from(minimum)
-                {
-                    out.add(span, format!("`{name}` is {number}, less than {minimum}"), None);
+                let minimum = schema.get("minimum").and_then(Json::as_i64).unwrap_or(i64::MIN);
+                let maximum = match schema.get("format").and_then(Json::as_str) {
+                    Some("uint32") => i64::from(u32::MAX),
+                    // TOML has no larger integers, whatever the field could hold.
+                    _ => i64::MAX,
+                };
+                if !number.is_ok_and(|n| (minimum.into()..=maximum.into()).contains(&n)) {
+                    let message = format!("`{name}` is {}, out of range", integer.as_str());
+                    out.add(span, message, Some(format!("from {minimum} to {maximum}")));
                 }
             }
             _ => wrong_type(value, expected, name, out),

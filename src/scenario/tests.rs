@@ -69,6 +69,45 @@ fn a_good_scenario_has_no_mistakes() {
 }
 
 #[test]
+fn the_jq_experiment_reads_with_its_defaults() {
+    let text = r#"
+        schema = 1
+        name = "jq"
+        source = ".."
+        include = ["Dockerfile.jq", "data"]
+        [build]
+        dockerfile = "Dockerfile.jq"
+        targets = ["BUILDER", "PRODUCTION"]
+        args = { SLEEPTIME = "0" }
+        [[commit]]
+        message = "first"
+        [[commit]]
+        message = "edit one data file"
+        branch = "newbranch"
+        edits = [{ write = "data/1.json", content = '{"file": "4.json", "version": 2}' }]
+        must-hit = ["builder: RUN apt-get*"]
+        must-miss = ["builder: COPY data*"]
+        [[verify]]
+        target = "PRODUCTION"
+        args = [".", "/data/1.json"]
+        stdout-json = { file = "4.json", version = 2 }
+    "#;
+    let scenario = parse(Path::new("jq.toml"), text).unwrap();
+    assert_eq!(scenario.strategies.len(), 6);
+    assert_eq!(scenario.base_images, format::BaseImages::Warm);
+    assert!(matches!(scenario.commits[1].edits[..], [format::Edit::Write(_)]));
+    let json = serde_json::json!({"file": "4.json", "version": 2});
+    assert_eq!(scenario.verify[0].stdout_json, Some(json));
+}
+
+#[test]
+fn an_integer_that_does_not_fit_is_named() {
+    let range = "out of range | from 0 to 4294967295";
+    let expected = format!("22:31: `files` is 4294967296, {range}");
+    one("files = 2, size = 10", "files = 4294967296, size = 0", &expected);
+}
+
+#[test]
 fn a_syntax_error_is_found_where_it_is() {
     let found = mistakes("name = \"jq\"", "name = ");
     assert!(found[0].starts_with("2:8: "), "{found:?}");
@@ -92,7 +131,7 @@ fn a_wrong_type_is_named() {
         "engine = \"fesh\"",
         "32:10: unknown value `fesh` of `engine` | did you mean `fresh`?",
     );
-    one("files = 2", "files = -2", "22:31: `files` is -2, less than 0");
+    one("files = 2", "files = -2", "22:31: `files` is -2, out of range | from 0 to 4294967295");
 }
 
 #[test]

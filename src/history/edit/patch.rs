@@ -3,8 +3,6 @@
 //! Every line of context must match; a hunk may be found at another line. Paths carry git's `a/`
 //! and `b/`, or nothing.
 
-use std::borrow::Cow;
-
 use diffy::patch_set::{FileMode, FileOperation, ParseOptions, PatchSet};
 
 use super::{Change, EditError};
@@ -17,12 +15,15 @@ impl Change<'_> {
         let options = if git { ParseOptions::gitdiff() } else { ParseOptions::unidiff() };
         let mut empty = true;
         for patch in PatchSet::parse(text, options) {
-            let patch = patch.map_err(|error| EditError::PatchSyntax { reason: error.to_string() })?;
+            let patch =
+                patch.map_err(|error| EditError::PatchSyntax { reason: error.to_string() })?;
             empty = false;
             let (from, to, keep) = match patch.operation() {
                 FileOperation::Create(to) => (None, Some(to), false),
                 FileOperation::Delete(from) => (Some(from), None, false),
-                FileOperation::Modify { original, modified } => (Some(original), Some(modified), false),
+                FileOperation::Modify { original, modified } => {
+                    (Some(original), Some(modified), false)
+                }
                 FileOperation::Rename { from, to } => (Some(from), Some(to), false),
                 FileOperation::Copy { from, to } => (Some(from), Some(to), true),
             };
@@ -54,7 +55,8 @@ impl Change<'_> {
             let content = old.map(|old| self.content(old.blob)).transpose()?.unwrap_or_default();
             let content = String::from_utf8(content)
                 .map_err(|_| EditError::NotText { path: path.clone() })?;
-            let content = diffy::apply(&content, diff).map_err(|error| conflict(error.to_string()))?;
+            let content =
+                diffy::apply(&content, diff).map_err(|error| conflict(error.to_string()))?;
 
             if let (Some(from), false) = (&from, keep)
                 && to.as_ref() != Some(from)
@@ -86,7 +88,6 @@ impl Change<'_> {
     }
 }
 
-fn stripped(path: &Cow<'_, str>, prefix: &str, as_it_is: bool) -> Result<String, EditError> {
-    let path: &str = path;
+fn stripped(path: &str, prefix: &str, as_it_is: bool) -> Result<String, EditError> {
     normal(if as_it_is { path } else { path.strip_prefix(prefix).unwrap_or(path) })
 }
