@@ -114,6 +114,8 @@ async fn debian(
         command.arg(format!("--aptopt={}", option.trim_end_matches(';')));
     }
     command.arg("--aptopt=Acquire::Languages \"none\"");
+    // As in Docker Hub's images: a build's file system is thrown away if the machine stops.
+    command.arg("--dpkgopt=force-unsafe-io");
     if slim {
         for unwanted in ["doc", "man", "locale", "info", "groff", "lintian"] {
             command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unwanted}/*"));

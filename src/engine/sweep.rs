@@ -135,8 +135,18 @@ fn remove_cgroups(name: &str) {
     if let Ok(hierarchies) = fs::read_dir(root) {
         candidates.extend(hierarchies.flatten().map(|entry| entry.path().join(name)));
     }
-    for candidate in candidates.iter().filter(|path| path.is_dir()) {
-        remove_cgroup(candidate);
+    // The kernel lets go of a cgroup a moment after its last process was killed.
+    for _ in 0..100 {
+        candidates.retain(|path| path.is_dir());
+        if candidates.is_empty() {
+            return;
+        }
+        for candidate in &candidates {
+            remove_cgroup(candidate);
+        }
+        if candidates.iter().any(|path| path.is_dir()) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }
 
