@@ -160,7 +160,15 @@ fn send_files(queue: &Mutex<blocking::Receiver<u32>>, announced: &Announced, out
 
 fn send_file(id: u32, path: &Path, outgoing: &Outgoing) -> Result<(), WalkError> {
     let read = |source| WalkError::Read { path: path.to_owned(), source };
-    let mut file = std::fs::File::open(path).map_err(read)?;
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        // A socket is announced as a file, as Go's client does, and cannot be opened: it is empty.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            let end = contents(id, Vec::new());
+            return outgoing.blocking_send(Ok(end)).map_err(|_| WalkError::Stopped);
+        }
+        Err(error) => return Err(read(error)),
+    };
     // Most files of a source tree are far smaller than a chunk.
     let size = file.metadata().map_err(read)?.len();
     let limit = CHUNK as u64;

@@ -12,6 +12,8 @@ mod session;
 mod solve;
 mod status;
 mod walk;
+#[cfg(test)]
+mod wire_tests;
 
 pub use channel::{Address, BuildkitError, Connection, disk_usage};
 pub use solve::{BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build};

@@ -44,6 +44,8 @@ pub struct BuildRequest {
 }
 
 /// One cache backend, such as `registry` with `ref=…`.
+///
+/// The kind `local` fails: it needs a content store on our side, which the session does not serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheOption {
     pub kind: String,
