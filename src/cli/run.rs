@@ -113,7 +113,12 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
     text.push_str("\nstrategies, in the order of play\n");
     for (round, strategy) in sequences(&strategies, options.rounds, options.seed) {
         let strategy = &strategies[strategy];
-        text.push_str(&format!("  round {} {}: {}\n", round + 1, strategy.name, strategy.description));
+        text.push_str(&format!(
+            "  round {} {}: {}\n",
+            round + 1,
+            strategy.name,
+            strategy.description
+        ));
     }
     let trials = commits * strategies.len() * options.rounds as usize;
     let builds = trials * loaded.scenario.build.targets.len().max(1);

@@ -108,8 +108,11 @@ impl Recorded {
             if header.is_none() {
                 check_format(&text, path)?;
             }
-            let parsed = serde_json::from_slice(&text)
-                .map_err(|source| JournalError::Parse { path: path.into(), line, source })?;
+            let parsed = serde_json::from_slice(&text).map_err(|source| JournalError::Parse {
+                path: path.into(),
+                line,
+                source,
+            })?;
             match parsed {
                 Line::Header(found) => header = Some(*found),
                 Line::Trial(trial) => trials.push(*trial),

@@ -16,8 +16,7 @@ use std::time::Instant;
 use crate::engine::{self, Binaries, EngineError, RunRoot};
 use crate::history::{History, HistoryError};
 use crate::journal::{
-    CommitRecord, End, Header, Journal, JournalError, Line, Recorded, SCHEMA, TrialKey,
-    TrialRecord,
+    CommitRecord, End, Header, Journal, JournalError, Line, Recorded, SCHEMA, TrialKey, TrialRecord,
 };
 use crate::registry::{Registry, RegistryError};
 use crate::scenario::Loaded;
@@ -50,7 +49,9 @@ pub enum Event<'a> {
     /// A sentence about something slow that was begun or found.
     Notice(&'a str),
     /// Preparations are over; this many trials follow.
-    Planned { trials: usize },
+    Planned {
+        trials: usize,
+    },
     TrialStarted(&'a TrialKey),
     TrialEnded(&'a TrialRecord),
 }
@@ -73,7 +74,9 @@ pub enum RunError {
     NoSuchCommit { asked: usize, commits: usize },
     #[error("nothing to do: every trial that was asked for is in the journal")]
     NothingToDo,
-    #[error("base image {reference} is not to be had: {reason}\n  declare a local source with [[image]] in the scenario")]
+    #[error(
+        "base image {reference} is not to be had: {reason}\n  declare a local source with [[image]] in the scenario"
+    )]
     BaseImage { reference: String, reason: String },
     #[error("{path} belongs to another scenario, seed or set of commits\n  choose another folder with --out", path = path.display())]
     OtherRun { path: PathBuf },
@@ -117,7 +120,14 @@ pub async fn run(
     let commits = commits_of(&history, options)?;
     let binaries = engine::find(&options.cache_dir, &notice).await?;
     let registry = Registry::start(scratch.join("registry")).await?;
-    let setup = Setup { loaded, options, history: &history, registry: &registry, binaries: &binaries, scratch };
+    let setup = Setup {
+        loaded,
+        options,
+        history: &history,
+        registry: &registry,
+        binaries: &binaries,
+        scratch,
+    };
     let bases = prepare::base_images(&setup, commits, on_event).await?;
     let (mut journal, done) = open_journal(&setup, &strategies, commits, &bases).await?;
     let keys: Vec<TrialKey> = sequences(&strategies, options.rounds, options.seed)
@@ -136,7 +146,8 @@ pub async fn run(
     for (round, strategy) in sequences(&strategies, options.rounds, options.seed) {
         let strategy = &strategies[strategy];
         let missing = |commit: usize| {
-            keys.iter().any(|k| k.round == round && k.strategy == strategy.name && k.commit == commit)
+            keys.iter()
+                .any(|k| k.round == round && k.strategy == strategy.name && k.commit == commit)
         };
         let Some(last) = (0..commits).rev().find(|commit| missing(*commit)) else { continue };
         let mut sequence = sequence::Sequence::new(&setup, strategy, round, &bases);
@@ -172,8 +183,7 @@ fn notice(text: &str) {
 }
 
 fn create(path: &Path) -> Result<(), RunError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| RunError::Folder { path: path.into(), source })
+    std::fs::create_dir_all(path).map_err(|source| RunError::Folder { path: path.into(), source })
 }
 
 /// How many commits of the sequence are played.
@@ -236,11 +246,8 @@ pub async fn doctor(cache_dir: &Path, run_root: &Path) -> Result<String, RunErro
     let swept = engine::sweep(run_root)?.len();
     let folder = RunRoot::create(run_root)?;
     let binaries = engine::find(cache_dir, &notice).await?;
-    let options = engine::EngineOptions {
-        run_root: folder.path().into(),
-        mirror: None,
-        golden: None,
-    };
+    let options =
+        engine::EngineOptions { run_root: folder.path().into(), mirror: None, golden: None };
     let started = engine::PrivateEngine::start(&binaries, options).await?;
     let version = engine::version(started.socket()).await?;
     let ready = started.start_time();

@@ -107,7 +107,8 @@ async fn serve(setup: &Setup<'_>, reference: &str) -> Result<ImageSource, RunErr
             (folder.join(path), format!("rootfs {}", path.display()))
         }
         None => {
-            let base = engine::local_base(reference, &setup.options.cache_dir, &super::notice).await?;
+            let base =
+                engine::local_base(reference, &setup.options.cache_dir, &super::notice).await?;
             let base = base.ok_or_else(|| missing("no local source makes it".into()))?;
             (base.path, base.source)
         }

@@ -23,12 +23,7 @@ pub struct Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    pub fn new(
-        setup: &'a Setup<'a>,
-        strategy: &'a Strategy,
-        round: u32,
-        bases: &'a Bases,
-    ) -> Self {
+    pub fn new(setup: &'a Setup<'a>, strategy: &'a Strategy, round: u32, bases: &'a Bases) -> Self {
         let name = &setup.loaded.scenario.name;
         let repo = format!("{}/{name}/r{round}/{}", setup.registry.address(), strategy.name);
         let shared_key = format!("cachefrom:{name}:r{round}:{}", strategy.name);

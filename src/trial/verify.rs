@@ -98,7 +98,9 @@ fn problem(verify: &Verify, stdout: &str, status: i64) -> Option<String> {
     if let Some(pattern) = &verify.stdout {
         match regex::Regex::new(pattern) {
             Ok(regex) if regex.is_match(stdout) => {}
-            Ok(_) => return Some(format!("{what} printed {stdout:?}, which {pattern:?} does not match")),
+            Ok(_) => {
+                return Some(format!("{what} printed {stdout:?}, which {pattern:?} does not match"));
+            }
             Err(error) => return Some(format!("{pattern:?} is not a regular expression: {error}")),
         }
     }

@@ -18,10 +18,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("registry", &["units"]),
     ("buildkit", &["trace", "units"]),
     ("journal", &["registry", "strategy", "trace", "units"]),
-    (
-        "trial",
-        &["buildkit", "engine", "journal", "registry", "scenario", "strategy", "units"],
-    ),
+    ("trial", &["buildkit", "engine", "journal", "registry", "scenario", "strategy", "units"]),
     (
         "run",
         &["engine", "history", "journal", "registry", "scenario", "strategy", "trial", "units"],
