@@ -58,10 +58,16 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code.into(),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            say(&format!("error: {error:#}"));
             exit::of(&error).into()
         }
     }
+}
+
+/// A line for a person, on standard error.
+fn say(text: &str) {
+    // A closed stderr must not change how a command ends.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn print(text: &str) -> anyhow::Result<Exit> {

@@ -10,6 +10,7 @@ use super::progress::{Progress, Shown};
 use super::table::table;
 use crate::history::History;
 use crate::journal::{End, Journal, Line, Outcome, Recorded};
+use crate::measure::{Assertions, violations};
 use crate::run::{Event, Options, sequences, strategies};
 use crate::scenario::{self, Loaded};
 use crate::units::Nanos;
@@ -144,6 +145,9 @@ fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
     drop(shown);
     // Engines are torn down by their guards, which ran when the future above was dropped.
     drop(runtime);
+    // An engine that was being stopped when the interrupt came went on being stopped while the
+    // run's folder was removed around it; now that all is quiet, what that left is swept.
+    crate::engine::sweep(&options.run_root)?;
     let path = options.out.join("journal.jsonl");
     let Some(recorded) = finished else {
         if let Ok((mut journal, _)) = Journal::resume(&path) {
@@ -155,7 +159,21 @@ fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
     if args.progress != Progress::Rawjson {
         super::print(&format!("\n{}\n{}\n", table(&recorded), path.display()))?;
     }
-    Ok(exit_of(&recorded))
+    let asserted: Vec<Assertions> = loaded
+        .scenario
+        .commits
+        .iter()
+        .map(|commit| Assertions {
+            must_hit: commit.must_hit.clone(),
+            must_miss: commit.must_miss.clone(),
+        })
+        .collect();
+    let broken = violations(&recorded, &asserted);
+    for sentence in &broken {
+        super::say(&format!("assertion failed: {sentence}"));
+    }
+    let exit = exit_of(&recorded);
+    Ok(if exit == Exit::Done && !broken.is_empty() { Exit::Failed } else { exit })
 }
 
 /// The worst outcome of any trial.

@@ -2,8 +2,10 @@
 //!
 //! Pure: no clock, no file, no Docker, no drawing.
 
+mod assertions;
 mod reuse;
 mod summary;
 
+pub use assertions::{Assertions, violations};
 pub use reuse::{Reuse, StepUse, reuse, steps};
 pub use summary::{Cell, Summary, median};

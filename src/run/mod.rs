@@ -6,6 +6,7 @@
 //! commit and records only what the journal lacks.
 
 mod environment;
+mod layout;
 mod order;
 mod prepare;
 mod sequence;

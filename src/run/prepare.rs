@@ -12,7 +12,7 @@ use crate::journal::{Environment, ImageSource};
 use crate::registry::{Digest, Reference, RepositoryName};
 use crate::scenario::format::BaseImages;
 
-use super::{Event, RunError, Setup, environment};
+use super::{Event, RunError, Setup, environment, layout};
 
 /// What the engines of a run find when they start.
 pub struct Bases {
@@ -100,12 +100,22 @@ pub fn from_images(dockerfile: &str) -> BTreeSet<String> {
 /// Puts `reference` into the embedded registry, from the first source that has it.
 async fn serve(setup: &Setup<'_>, reference: &str) -> Result<ImageSource, RunError> {
     let missing = |reason: String| RunError::BaseImage { reference: reference.into(), reason };
+    let (name, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
+    let repo = if name.contains('/') { name.to_owned() } else { format!("library/{name}") };
+    let repo = repo.parse::<RepositoryName>().map_err(|error| missing(error.to_string()))?;
+    let tag = tag.parse::<Reference>().map_err(|error| missing(error.to_string()))?;
+    let registry = setup.registry;
     let declared = setup.loaded.scenario.images.iter().find(|image| image.reference == reference);
+    let folder = setup.loaded.path.parent().unwrap_or(Path::new("."));
+    if let Some(path) = declared.and_then(|image| image.oci_layout.as_ref()) {
+        let digest = layout::serve(registry, &repo, &tag, &folder.join(path))
+            .await
+            .map_err(|error| missing(error.to_string()))?;
+        let source = format!("oci-layout {}", path.display());
+        return Ok(ImageSource { reference: reference.into(), digest, source });
+    }
     let (rootfs, source) = match declared.and_then(|image| image.rootfs.as_ref()) {
-        Some(path) => {
-            let folder = setup.loaded.path.parent().unwrap_or(Path::new("."));
-            (folder.join(path), format!("rootfs {}", path.display()))
-        }
+        Some(path) => (folder.join(path), format!("rootfs {}", path.display())),
         None => {
             let base =
                 engine::local_base(reference, &setup.options.cache_dir, &super::notice).await?;
@@ -118,12 +128,7 @@ async fn serve(setup: &Setup<'_>, reference: &str) -> Result<ImageSource, RunErr
     let image = tokio::task::spawn_blocking(move || engine::oci_image(&rootfs, &out))
         .await
         .map_err(|error| missing(error.to_string()))??;
-    let (name, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
-    let repo = if name.contains('/') { name.to_owned() } else { format!("library/{name}") };
-    let repo = repo.parse::<RepositoryName>().map_err(|error| missing(error.to_string()))?;
-    let tag = tag.parse::<Reference>().map_err(|error| missing(error.to_string()))?;
     let layer = image.layer.0.parse::<Digest>().map_err(|error| missing(error.to_string()))?;
-    let registry = setup.registry;
     registry.put_blob_bytes(&repo, &image.config.1)?;
     registry.put_blob_file(&repo, &layer, &image.layer.1).await?;
     registry.put_manifest(&repo, &tag, OCI_MANIFEST, &image.manifest)?;

@@ -99,7 +99,9 @@ fn problem(verify: &Verify, stdout: &str, status: i64) -> Option<String> {
         match regex::Regex::new(pattern) {
             Ok(regex) if regex.is_match(stdout) => {}
             Ok(_) => {
-                return Some(format!("{what} printed {stdout:?}, which {pattern:?} does not match"));
+                return Some(format!(
+                    "{what} printed {stdout:?}, which {pattern:?} does not match"
+                ));
             }
             Err(error) => return Some(format!("{pattern:?} is not a regular expression: {error}")),
         }

@@ -23,7 +23,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
         "run",
         &["engine", "history", "journal", "registry", "scenario", "strategy", "trial", "units"],
     ),
-    ("measure", &["journal", "trace", "units"]),
+    ("measure", &["journal", "strategy", "trace", "units"]),
     ("cli", &["engine", "history", "journal", "measure", "run", "scenario", "units"]),
 ];
 
