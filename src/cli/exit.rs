@@ -21,7 +21,8 @@ Exit codes:
   130  interrupted; everything finished so far is in the journal";
 
 /// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Later is worse: where several apply, the greatest is the one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     Done = 0,
     Unexpected = 1,

@@ -60,9 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         if exit == Exit::Interrupted {
             return Ok(exit);
         }
-        if exit as u8 > worst as u8 {
-            worst = exit;
-        }
+        worst = worst.max(exit);
     }
     Ok(worst)
 }
@@ -76,7 +74,7 @@ fn options(args: &Args, loaded: &Loaded) -> anyhow::Result<Options> {
         rounds: args.rounds,
         seed: args.seed,
         strategies: args.strategy.clone(),
-        commits: args.commit.map(|commit| commit as usize - 1).into_iter().collect(),
+        last_commit: args.commit.map(|commit| commit as usize - 1),
         out,
         resume: args.resume,
         cache_dir: super::cache_dir(),
@@ -100,7 +98,7 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
     let strategies = strategies(loaded, options)?;
     let scratch = tempfile::tempdir()?;
     let history = History::script(loaded, scratch.path())?;
-    let commits = options.commits.first().map_or(history.commits().len(), |last| last + 1);
+    let commits = options.last_commit.map_or(history.commits().len(), |last| last + 1);
     let mut text = format!("{}: {}\n\ncommits\n", loaded.scenario.name, loaded.scenario.title);
     for commit in history.commits().iter().take(commits) {
         text.push_str(&format!(
@@ -178,17 +176,11 @@ fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
 
 /// The worst outcome of any trial.
 fn exit_of(recorded: &Recorded) -> Exit {
-    let mut worst = Exit::Done;
-    for trial in &recorded.trials {
-        let exit = match trial.outcome {
-            Outcome::Built => Exit::Done,
-            Outcome::WrongImage { .. } => Exit::Failed,
-            Outcome::BuildFailed { .. } => Exit::BuildFailed,
-            Outcome::Broken { .. } => Exit::NoEngine,
-        };
-        if exit as u8 > worst as u8 {
-            worst = exit;
-        }
-    }
-    worst
+    let exit = |outcome: &Outcome| match outcome {
+        Outcome::Built => Exit::Done,
+        Outcome::WrongImage { .. } => Exit::Failed,
+        Outcome::BuildFailed { .. } => Exit::BuildFailed,
+        Outcome::Broken { .. } => Exit::NoEngine,
+    };
+    recorded.trials.iter().map(|trial| exit(&trial.outcome)).max().unwrap_or(Exit::Done)
 }

@@ -11,6 +11,7 @@ mod order;
 mod prepare;
 mod sequence;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -33,8 +34,8 @@ pub struct Options {
     pub seed: u64,
     /// Only these strategies; the scenario's when empty.
     pub strategies: Vec<String>,
-    /// Only the commits up to the last of these, by place in the sequence; all when empty.
-    pub commits: Vec<usize>,
+    /// The place in the sequence of the last commit that is played; all are when absent.
+    pub last_commit: Option<usize>,
     /// The folder of the results; must not hold a journal unless `resume`.
     pub out: PathBuf,
     pub resume: bool,
@@ -131,9 +132,10 @@ pub async fn run(
     };
     let bases = prepare::base_images(&setup, commits, on_event).await?;
     let (mut journal, done) = open_journal(&setup, &strategies, commits, &bases).await?;
-    let keys: Vec<TrialKey> = sequences(&strategies, options.rounds, options.seed)
-        .into_iter()
-        .flat_map(|(round, strategy)| {
+    let order = sequences(&strategies, options.rounds, options.seed);
+    let keys: BTreeSet<TrialKey> = order
+        .iter()
+        .flat_map(|&(round, strategy)| {
             let name = strategies[strategy].name.clone();
             (0..commits).map(move |commit| TrialKey { round, strategy: name.clone(), commit })
         })
@@ -144,19 +146,17 @@ pub async fn run(
     }
     on_event(Event::Planned { trials: keys.len() });
     let clock = Instant::now();
-    for (round, strategy) in sequences(&strategies, options.rounds, options.seed) {
+    for (round, strategy) in order {
         let strategy = &strategies[strategy];
-        let missing = |commit: usize| {
-            keys.iter()
-                .any(|k| k.round == round && k.strategy == strategy.name && k.commit == commit)
-        };
-        let Some(last) = (0..commits).rev().find(|commit| missing(*commit)) else { continue };
+        let key = |commit| TrialKey { round, strategy: strategy.name.clone(), commit };
+        let last = (0..commits).rev().find(|commit| keys.contains(&key(*commit)));
+        let Some(last) = last else { continue };
         let mut sequence = sequence::Sequence::new(&setup, strategy, round, &bases);
         for commit in 0..=last {
-            let key = TrialKey { round, strategy: strategy.name.clone(), commit };
+            let key = key(commit);
             on_event(Event::TrialStarted(&key));
             let record = sequence.trial(key, commit).await;
-            if missing(commit) {
+            if keys.contains(&record.key) {
                 journal.append(&Line::Trial(Box::new(record.clone())))?;
                 on_event(Event::TrialEnded(&record));
             }
@@ -190,10 +190,10 @@ fn create(path: &Path) -> Result<(), RunError> {
 /// How many commits of the sequence are played.
 fn commits_of(history: &History, options: &Options) -> Result<usize, RunError> {
     let commits = history.commits().len();
-    match options.commits.iter().max() {
+    match options.last_commit {
         None => Ok(commits),
-        Some(last) if *last < commits => Ok(last + 1),
-        Some(last) => Err(RunError::NoSuchCommit { asked: *last, commits }),
+        Some(last) if last < commits => Ok(last + 1),
+        Some(last) => Err(RunError::NoSuchCommit { asked: last, commits }),
     }
 }
 
@@ -202,7 +202,7 @@ async fn open_journal(
     strategies: &[Strategy],
     commits: usize,
     bases: &prepare::Bases,
-) -> Result<(Journal, std::collections::BTreeSet<TrialKey>), RunError> {
+) -> Result<(Journal, BTreeSet<TrialKey>), RunError> {
     let scenario = &setup.loaded.scenario;
     let path = setup.options.out.join("journal.jsonl");
     let header = Header {

@@ -72,8 +72,8 @@ fn references(setup: &Setup<'_>, commits: usize) -> Result<BTreeSet<String>, Run
     Ok(found)
 }
 
-/// The images that a Dockerfile's `FROM` and `COPY --from` name, without its own stages, `scratch`
-/// and names that hold a variable (BuildKit pulls those when it has expanded them).
+/// The images that a Dockerfile's `FROM` lines name, without its own stages, `scratch` and names
+/// that hold a variable (BuildKit pulls those when it has expanded them).
 pub fn from_images(dockerfile: &str) -> BTreeSet<String> {
     let mut stages: BTreeSet<String> = BTreeSet::from(["scratch".into()]);
     let mut images = BTreeSet::new();
@@ -131,11 +131,9 @@ async fn serve(setup: &Setup<'_>, reference: &str) -> Result<ImageSource, RunErr
     let layer = image.layer.0.parse::<Digest>().map_err(|error| missing(error.to_string()))?;
     registry.put_blob_bytes(&repo, &image.config.1)?;
     registry.put_blob_file(&repo, &layer, &image.layer.1).await?;
-    registry.put_manifest(&repo, &tag, OCI_MANIFEST, &image.manifest)?;
+    registry.put_manifest(&repo, &tag, engine::image::MANIFEST_TYPE, &image.manifest)?;
     Ok(ImageSource { reference: reference.into(), digest: image.manifest_digest, source })
 }
-
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 async fn pull(socket: &Path, reference: &str) -> Result<(), RunError> {
     let failed = |error: bollard::errors::Error| RunError::BaseImage {

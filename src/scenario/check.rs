@@ -10,10 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Findings, did_you_mean};
-
-/// The strategies that need no `[[strategy]]` table.
-pub const BUILT_IN: [&str; 7] =
-    ["cold", "no-cache", "local", "inline", "stages", "registry-min", "registry-max"];
+use crate::strategy::BUILT_IN;
 
 /// The version of the format that this release reads.
 pub const SCHEMA: u32 = 1;
