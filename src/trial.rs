@@ -32,6 +32,10 @@ pub struct Setting<'a> {
     pub verify: Vec<&'a Verify>,
     /// Names the images that a strategy does not push.
     pub local_name: String,
+    /// Tags them, differently at each commit: an engine that is kept would otherwise take the name
+    /// from the previous image while it unpacks the next one onto its layers, and its garbage
+    /// collector may then delete the snapshot in between ("parent snapshot … does not exist").
+    pub local_tag: String,
     /// Constant over the commits of a kept engine, so that its contexts are sent incrementally.
     pub shared_key: String,
     pub checkout: Nanos,
@@ -79,6 +83,7 @@ async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), 
             trace,
             import_errors,
             exporter_response,
+            layers: vec![],
         });
         if let Some(BuildFailure { step, exit_code, message, log }) = failure {
             return Err(Outcome::BuildFailed { step, exit_code, message, log });
@@ -136,6 +141,6 @@ fn option(entry: &CacheEntry) -> CacheOption {
 fn image_name(setting: &Setting<'_>, build: &BuildPlan) -> String {
     build.push.clone().unwrap_or_else(|| {
         let target = build.target.as_deref().unwrap_or("image").to_ascii_lowercase();
-        format!("{}/{target}:latest", setting.local_name)
+        format!("{}/{target}:{}", setting.local_name, setting.local_tag)
     })
 }

@@ -168,7 +168,7 @@ mod tests {
 
     fn trial(commit: usize) -> TrialRecord {
         TrialRecord {
-            key: TrialKey { round: 0, strategy: "cold".into(), commit },
+            key: TrialKey { round: 0, strategy: "cold".into(), link: None, commit },
             outcome: Outcome::Built,
             builds: vec![],
             verifications: vec![],

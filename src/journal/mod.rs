@@ -9,6 +9,6 @@ mod record;
 
 pub use file::{Journal, JournalError, Recorded};
 pub use record::{
-    BuildRecord, CommitRecord, End, Environment, Header, ImageSource, Line, Outcome, SCHEMA,
-    Skipped, TrialKey, TrialRecord, Verification,
+    BuildRecord, CommitRecord, End, Environment, FileChange, Header, ImageSource, LayerRecord,
+    Line, Outcome, SCHEMA, Skipped, TrialKey, TrialRecord, Verification,
 };

@@ -54,6 +54,32 @@ pub struct CommitRecord {
     pub branch: String,
     /// The parent's place in the sequence.
     pub parent: Option<usize>,
+    /// Build args at this commit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub args: BTreeMap<String, String>,
+    /// The Dockerfile's text; absent where the commit has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<String>,
+    /// The text of the ignore file that the frontend would read for that Dockerfile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerignore: Option<String>,
+    /// What of the build context differs from the commit before it in the sequence; everything
+    /// for the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FileChange>,
+}
+
+/// One file of the build context that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChange {
+    /// Relative to the context, with `/`.
+    pub path: String,
+    /// The git object's id; absent where the file was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// The git file mode, such as 0o100644; 0 where the file was deleted.
+    #[serde(default)]
+    pub mode: u32,
 }
 
 /// What may vary between machines (DESIGN §5.9).
@@ -83,6 +109,9 @@ pub struct TrialKey {
     /// From 0.
     pub round: u32,
     pub strategy: String,
+    /// The link profile's name; absent where the link to the registry was not shaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     /// The commit's place in the sequence, from 0.
     pub commit: usize,
 }
@@ -154,6 +183,18 @@ pub struct BuildRecord {
     /// Imports that BuildKit reported as failed; the build went on without them.
     pub import_errors: Vec<String>,
     pub exporter_response: BTreeMap<String, String>,
+    /// The built image's layers, lowest first; empty where the engine could not be asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerRecord>,
+}
+
+/// One layer of a built image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// Digest of the uncompressed layer (OCI image-spec 1.1, "DiffID").
+    pub diff_id: String,
+    /// Uncompressed size.
+    pub bytes: Bytes,
 }
 
 /// One run of a built image.

@@ -137,7 +137,12 @@ pub async fn run(
         .iter()
         .flat_map(|&(round, strategy)| {
             let name = strategies[strategy].name.clone();
-            (0..commits).map(move |commit| TrialKey { round, strategy: name.clone(), commit })
+            (0..commits).map(move |commit| TrialKey {
+                round,
+                strategy: name.clone(),
+                link: None,
+                commit,
+            })
         })
         .filter(|key| !done.contains(key))
         .collect();
@@ -148,7 +153,7 @@ pub async fn run(
     let clock = Instant::now();
     for (round, strategy) in order {
         let strategy = &strategies[strategy];
-        let key = |commit| TrialKey { round, strategy: strategy.name.clone(), commit };
+        let key = |commit| TrialKey { round, strategy: strategy.name.clone(), link: None, commit };
         let last = (0..commits).rev().find(|commit| keys.contains(&key(*commit)));
         let Some(last) = last else { continue };
         let mut sequence = sequence::Sequence::new(&setup, strategy, round, &bases);
@@ -221,6 +226,10 @@ async fn open_journal(
                 message: commit.message.clone(),
                 branch: commit.branch.clone(),
                 parent: commit.parent,
+                args: commit.args.clone(),
+                dockerfile: None,
+                dockerignore: None,
+                changes: vec![],
             })
             .collect(),
         targets: scenario.build.targets.clone(),

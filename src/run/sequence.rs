@@ -100,6 +100,7 @@ impl<'a> Sequence<'a> {
                 .filter(|v| v.commits.is_empty() || v.commits.contains(&commit.message))
                 .collect(),
             local_name: format!("cachefrom/{}", scenario.name),
+            local_tag: commit.id.clone(),
             shared_key: self.shared_key.clone(),
             checkout,
             engine_start,
