@@ -91,9 +91,12 @@ async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), 
         images.insert(build.target.clone().unwrap_or_default(), image_name(setting, build));
     }
     for verify in &setting.verify {
-        let image = images.get(&verify.target).map(String::as_str).unwrap_or_default();
+        let image = match setting.plan.builds.last() {
+            Some(build) if verify.target.is_empty() => image_name(setting, build),
+            _ => images.get(&verify.target).cloned().unwrap_or_default(),
+        };
         let (verification, problem) =
-            verify::run(setting.engine.socket(), image, verify).await.map_err(broken)?;
+            verify::run(setting.engine.socket(), &image, verify).await.map_err(broken)?;
         record.verifications.push(verification);
         if let Some(message) = problem {
             return Err(Outcome::WrongImage { message });

@@ -198,6 +198,8 @@ pub struct GenerateEdit {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Verify {
+    /// One of `build.targets`; the last that is built when absent.
+    #[serde(default)]
     pub target: String,
     #[serde(default)]
     pub args: Vec<String>,
