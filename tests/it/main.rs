@@ -1,4 +1,6 @@
 //! Integration tests: one binary, a module an area.
 
+mod buildx; // the peer: docker buildx on engines of its own
 mod end_to_end; // the whole program on real engines
 mod layers; // which module may name which
+mod parity; // the same answers as buildx
