@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::gate::{GateError, WriteError};
+use crate::check::{CheckError, MergeError, ToleranceError};
 use crate::engine::EngineError;
 use crate::journal::JournalError;
 use crate::run::RunError;
@@ -44,6 +46,21 @@ impl From<Exit> for ExitCode {
 /// The code for an error that ended a command.
 pub fn of(error: &anyhow::Error) -> Exit {
     if error.downcast_ref::<Diagnostics>().is_some() {
+        return Exit::Usage;
+    }
+    if error.downcast_ref::<WriteError>().is_some() {
+        return Exit::NotWritten;
+    }
+    if let Some(error) = error.downcast_ref::<CheckError>() {
+        return match error {
+            CheckError::OtherScenario { .. } => Exit::Usage,
+            CheckError::NothingShared => Exit::NothingToDo,
+        };
+    }
+    let usage = error.downcast_ref::<GateError>().is_some()
+        || error.downcast_ref::<MergeError>().is_some()
+        || error.downcast_ref::<ToleranceError>().is_some();
+    if usage {
         return Exit::Usage;
     }
     if let Some(error) = error.downcast_ref::<JournalError>() {

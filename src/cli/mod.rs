@@ -2,7 +2,9 @@
 //!
 //! Nothing here knows gRPC, git objects or a formula. Only this module prints.
 
+mod check;
 mod exit;
+mod gate;
 mod plugin;
 mod progress;
 mod run;
@@ -28,6 +30,14 @@ pub struct Cli {
 enum Command {
     /// Build a scenario's commits under its cache strategies and record what each cost and reused
     Run(run::Args),
+    /// Hold a run against a baseline: exit 3 where the cache got worse
+    Check(check::CheckArgs),
+    /// Show runs side by side
+    Compare(check::CompareArgs),
+    /// Keep, list and show baselines
+    Baseline(check::BaselineArgs),
+    /// Join the journals of a run that was split with --partition
+    Merge(check::MergeArgs),
     /// Show which engine would be used, and why
     Doctor,
     /// Print the JSON Schema of scenario files
@@ -52,6 +62,10 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Compare(args) => check::compare(&args),
+        Command::Baseline(args) => check::baseline(&args),
+        Command::Merge(args) => check::merge(&args),
         Command::Doctor => doctor(),
         Command::Schema => print(&format!("{:#}\n", crate::scenario::schema())),
         Command::Completions { shell } => {

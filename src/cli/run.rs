@@ -6,12 +6,14 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
+use super::gate::{Dockerfile, Gate, GateError};
 use super::progress::{Progress, Shown};
 use super::table::table;
+use crate::check::{Checked, Verdict, assertions, check};
 use crate::history::History;
 use crate::journal::{End, Journal, Line, Outcome, Recorded};
-use crate::measure::{Assertions, violations};
-use crate::run::{Event, Options, sequences, strategies};
+use crate::measure::Analysis;
+use crate::run::{Event, Options, Partition, sequences, strategies};
 use crate::scenario::{self, Loaded};
 use crate::units::Nanos;
 
@@ -38,6 +40,14 @@ pub struct Args {
     /// Go on with the journal in --out, skipping what it holds
     #[arg(long, requires = "out")]
     resume: bool,
+    /// Play only this part of the run: slice:M/N or hash:M/N; `merge` joins the journals
+    #[arg(long, value_name = "PART")]
+    partition: Option<Partition>,
+    /// Hold the run against this journal or saved baseline
+    #[arg(long)]
+    baseline: Option<String>,
+    #[command(flatten)]
+    gate: Gate,
     /// Print what would be built, and build nothing
     #[arg(long)]
     dry_run: bool,
@@ -49,6 +59,10 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded: Vec<Loaded> =
         args.scenarios.iter().map(|path| scenario::load(path)).collect::<Result<_, _>>()?;
+    let alone = args.baseline.as_ref().map(|_| "--baseline").or(args.gate.one_file());
+    if let Some(flag) = alone.filter(|_| loaded.len() > 1) {
+        return Err(GateError::OneScenario { flag }.into());
+    }
     let mut worst = Exit::Done;
     for loaded in &loaded {
         let options = options(args, loaded)?;
@@ -75,6 +89,7 @@ fn options(args: &Args, loaded: &Loaded) -> anyhow::Result<Options> {
         seed: args.seed,
         strategies: args.strategy.clone(),
         last_commit: args.commit.map(|commit| commit as usize - 1),
+        partition: args.partition,
         out,
         resume: args.resume,
         cache_dir: super::cache_dir(),
@@ -110,7 +125,12 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
         ));
     }
     text.push_str("\nstrategies, in the order of play\n");
-    for (round, strategy) in sequences(&strategies, options.rounds, options.seed) {
+    let mut order = sequences(&strategies, options.rounds, options.seed);
+    if let Some(partition) = options.partition {
+        order = partition.of(order, &strategies, options.rounds);
+    }
+    let played = order.len();
+    for (round, strategy) in order {
         let strategy = &strategies[strategy];
         text.push_str(&format!(
             "  round {} {}: {}\n",
@@ -119,7 +139,7 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
             strategy.description
         ));
     }
-    let trials = commits * strategies.len() * options.rounds as usize;
+    let trials = commits * played;
     let builds = trials * loaded.scenario.build.targets.len().max(1);
     text.push_str(&format!("\n{trials} trials, {builds} builds\n"));
     super::print(&text)?;
@@ -127,6 +147,12 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
 }
 
 fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> {
+    // Found before anything is built: a run of an hour must not end in a missing file.
+    let baseline = match &args.baseline {
+        Some(name) => args.gate.find(name)?,
+        None => None,
+    };
+    args.gate.tolerances(Some(&loaded.scenario.check))?;
     let runtime = tokio::runtime::Runtime::new()?;
     let mut shown = Shown::new(args.progress);
     let finished = runtime.block_on(async {
@@ -157,21 +183,52 @@ fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
     if args.progress != Progress::Rawjson {
         super::print(&format!("\n{}\n{}\n", table(&recorded), path.display()))?;
     }
-    let asserted: Vec<Assertions> = loaded
-        .scenario
-        .commits
-        .iter()
-        .map(|commit| Assertions {
-            must_hit: commit.must_hit.clone(),
-            must_miss: commit.must_miss.clone(),
-        })
-        .collect();
-    let broken = violations(&recorded, &asserted);
-    for sentence in &broken {
-        super::say(&format!("assertion failed: {sentence}"));
-    }
+    let gate = judge(args, loaded, &recorded, baseline.as_deref())?;
     let exit = exit_of(&recorded);
-    Ok(if exit == Exit::Done && !broken.is_empty() { Exit::Failed } else { exit })
+    Ok(if exit == Exit::Done { gate } else { exit })
+}
+
+/// The scenario's assertions, and the baseline where one was given.
+fn judge(
+    args: &Args,
+    loaded: &Loaded,
+    recorded: &Recorded,
+    baseline: Option<&Path>,
+) -> anyhow::Result<Exit> {
+    let analysis = Analysis::of(recorded);
+    let asserted = assertions(&loaded.scenario, &analysis);
+    for finding in asserted.iter().filter(|finding| finding.verdict == Verdict::Regressed) {
+        let (place, rule, evidence) = (&finding.place, finding.rule, &finding.evidence);
+        super::say(&format!("assertion failed: {place}: {rule}: {evidence}"));
+    }
+    let mut checked = match baseline {
+        None => Checked { scenario: loaded.scenario.name.clone(), ..Checked::default() },
+        Some(path) => {
+            let tolerances = args.gate.tolerances(Some(&loaded.scenario.check))?;
+            check(&Analysis::read(path)?, &analysis, &tolerances)?
+        }
+    };
+    checked.findings.extend(asserted);
+    if baseline.is_none() && !args.gate.wanted() && std::env::var_os("GITHUB_ACTIONS").is_none() {
+        let failed = checked.of(Verdict::Regressed).next().is_some();
+        return Ok(if failed { Exit::Failed } else { Exit::Done });
+    }
+    let path = loaded.source.join(&loaded.scenario.build.dockerfile);
+    let dockerfile = Dockerfile {
+        text: std::fs::read_to_string(&path).ok(),
+        path: in_repository(&path).display().to_string(),
+    };
+    args.gate.tell(&checked, &analysis, &dockerfile)
+}
+
+/// `path` relative to the checkout that annotations are shown in, or to this folder.
+fn in_repository(path: &Path) -> &Path {
+    let roots = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from).into_iter();
+    let roots: Vec<PathBuf> = roots
+        .chain(std::env::current_dir())
+        .filter_map(|root| std::fs::canonicalize(root).ok())
+        .collect();
+    roots.iter().find_map(|root| path.strip_prefix(root).ok()).unwrap_or(path)
 }
 
 /// The worst outcome of any trial.

@@ -4,7 +4,6 @@
 //! bit. [`Analysis`] is the whole; [`statistics`] stands on its own.
 
 mod analysis;
-mod assertions;
 mod cell;
 mod doubts;
 mod lookup;
@@ -20,7 +19,6 @@ mod verdict;
 mod warning;
 
 pub use analysis::Analysis;
-pub use assertions::{Assertions, violations};
 pub use cell::{Cell, CellStep, LayerReuse, Sample};
 pub use lookup::COLD;
 pub use names::{Name, Names};

@@ -8,6 +8,7 @@
 mod environment;
 mod layout;
 mod order;
+mod partition;
 mod prepare;
 mod sequence;
 
@@ -26,6 +27,7 @@ use crate::strategy::{Strategy, built_in};
 use crate::units::Nanos;
 
 pub use order::sequences;
+pub use partition::Partition;
 
 /// What was asked for beside the scenario.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Options {
     pub strategies: Vec<String>,
     /// The place in the sequence of the last commit that is played; all are when absent.
     pub last_commit: Option<usize>,
+    /// Only this part of the sequences; all when absent.
+    pub partition: Option<Partition>,
     /// The folder of the results; must not hold a journal unless `resume`.
     pub out: PathBuf,
     pub resume: bool,
@@ -132,7 +136,10 @@ pub async fn run(
     };
     let bases = prepare::base_images(&setup, commits, on_event).await?;
     let (mut journal, done) = open_journal(&setup, &strategies, commits, &bases).await?;
-    let order = sequences(&strategies, options.rounds, options.seed);
+    let mut order = sequences(&strategies, options.rounds, options.seed);
+    if let Some(partition) = options.partition {
+        order = partition.of(order, &strategies, options.rounds);
+    }
     let keys: BTreeSet<TrialKey> = order
         .iter()
         .flat_map(|&(round, strategy)| {

@@ -26,6 +26,7 @@ pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
     strategies(document, out);
     paths(document, out);
     commits(document, out);
+    assertions(document, out);
     verify(document, out);
     images(document, out);
 }
@@ -151,6 +152,68 @@ fn commits(document: &DeTable<'_>, out: &mut Findings<'_>) {
             if let Some(table) = edit.get_ref().as_table() {
                 edit_values(table, out);
             }
+        }
+    }
+}
+
+/// Globs, shares and sizes of assertions, and of `[check]`.
+fn assertions(document: &DeTable<'_>, out: &mut Findings<'_>) {
+    for (commit, _) in tables(document, "commit") {
+        globs(commit, out);
+        for (table, span) in tables(commit, "assert") {
+            globs(table, out);
+            let asks = |key: &&str| !["strategies", "steps"].contains(key);
+            if !table.keys().any(|key| asks(&key.get_ref().as_ref())) {
+                let remedy = "add `must-hit`, `min-reuse` or another assertion";
+                out.add(span, "an assertion that asks nothing".into(), Some(remedy.into()));
+            }
+            sizes(table, &["max-pulled", "max-pushed", "max-cache-size"], out);
+            shares(table, &["min-reuse"], 1.0, out);
+            shares(table, &["max-ratio-to-cold"], f64::MAX, out);
+        }
+    }
+    if let Some(table) = document.get("check").and_then(|check| check.get_ref().as_table()) {
+        sizes(table, &["bytes"], out);
+        shares(table, &["pulled", "pushed", "time"], f64::MAX, out);
+        shares(table, &["significance"], 1.0, out);
+    }
+}
+
+fn globs(table: &DeTable<'_>, out: &mut Findings<'_>) {
+    for key in ["must-hit", "must-miss", "steps", "strategies"] {
+        for (value, pattern) in texts(table, key) {
+            if let Err(error) = globset::Glob::new(pattern) {
+                out.add(value.span(), format!("bad pattern: {error}"), None);
+            }
+        }
+    }
+}
+
+fn sizes(table: &DeTable<'_>, keys: &[&str], out: &mut Findings<'_>) {
+    for key in keys {
+        if let Some((value, size)) = table.get(*key).and_then(text)
+            && super::format::Size::parse(size).is_none()
+        {
+            let remedy = "a number of bytes, or one with a unit: B, kB, MB, GB, KiB, MiB, GiB";
+            out.add(value.span(), format!("`{size}` is no size"), Some(remedy.into()));
+        }
+    }
+}
+
+fn shares(table: &DeTable<'_>, keys: &[&str], most: f64, out: &mut Findings<'_>) {
+    for key in keys {
+        let Some(value) = table.get(*key) else { continue };
+        let number = match value.get_ref() {
+            DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
+            DeValue::Integer(integer) => integer.as_str().replace('_', "").parse::<f64>().ok(),
+            _ => continue,
+        };
+        if !number.is_some_and(|number| (0.0..=most).contains(&number)) {
+            let remedy = match most {
+                1.0 => "a share, 0 to 1",
+                _ => "a share, 0 or more: 0.1 is 10 %",
+            };
+            out.add(value.span(), format!("`{key}` is out of range"), Some(remedy.into()));
         }
     }
 }

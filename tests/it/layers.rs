@@ -8,11 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("units", &[]),
     ("trace", &["units"]),
     ("strategy", &[]),
-    ("scenario", &["strategy"]),
+    ("scenario", &["strategy", "units"]),
     ("history", &["scenario"]),
     ("engine", &["units"]),
     ("registry", &["units"]),
@@ -24,7 +24,8 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
         &["engine", "history", "journal", "registry", "scenario", "strategy", "trial", "units"],
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
-    ("cli", &["engine", "history", "journal", "measure", "run", "scenario", "units"]),
+    ("check", &["journal", "measure", "registry", "scenario", "strategy", "trace", "units"]),
+    ("cli", &["check", "engine", "history", "journal", "measure", "run", "scenario", "units"]),
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {

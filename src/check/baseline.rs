@@ -1,0 +1,124 @@
+//! A journal pruned to what a check needs, so that it can be kept in the repository.
+//!
+//! It stays a journal: every command reads it. Gone are logs, digests, transfers, verifications
+//! and files; times are rounded to a millisecond and trials sorted, so that what did not change
+//! is not a difference for git.
+
+use std::collections::BTreeMap;
+
+use crate::journal::{
+    BuildRecord, CommitRecord, End, Header, Line, Outcome, Recorded, TrialRecord,
+};
+use crate::registry::{Count, Direction, Flow, Kind, Metered};
+use crate::trace::{Interval, Trace, Vertex};
+use crate::units::Nanos;
+
+/// One millisecond.
+const GRAIN: u64 = 1_000_000;
+
+/// The header and trials of `recorded`, pruned.
+pub fn pruned(recorded: &Recorded) -> (Header, Vec<TrialRecord>) {
+    let mut header = recorded.header.clone();
+    for commit in &mut header.commits {
+        *commit = CommitRecord {
+            dockerfile: None,
+            dockerignore: None,
+            changes: vec![],
+            ..commit.clone()
+        };
+    }
+    let mut trials: Vec<TrialRecord> = recorded.trials.iter().map(trial).collect();
+    trials.sort_by(|a, b| a.key.cmp(&b.key));
+    (header, trials)
+}
+
+fn rounded(time: Nanos) -> Nanos {
+    Nanos(time.0.saturating_add(GRAIN / 2) / GRAIN * GRAIN)
+}
+
+fn trial(trial: &TrialRecord) -> TrialRecord {
+    TrialRecord {
+        outcome: match &trial.outcome {
+            Outcome::BuildFailed { step, exit_code, message, .. } => Outcome::BuildFailed {
+                step: step.clone(),
+                exit_code: *exit_code,
+                message: message.clone(),
+                log: vec![],
+            },
+            other => other.clone(),
+        },
+        builds: trial.builds.iter().map(build).collect(),
+        verifications: vec![],
+        engine_start: None,
+        checkout: Nanos::default(),
+        metered: metered(&trial.metered),
+        ..trial.clone()
+    }
+}
+
+fn build(build: &BuildRecord) -> BuildRecord {
+    BuildRecord {
+        wall: rounded(build.wall),
+        trace: Trace { vertices: build.trace.steps().map(vertex).collect() },
+        exporter_response: BTreeMap::new(),
+        layers: vec![],
+        ..build.clone()
+    }
+}
+
+/// A step with one interval as long as all of its own; where in the build it was is not kept.
+fn vertex(vertex: &Vertex) -> Vertex {
+    let time = vertex.intervals.iter().map(|i| i.end.saturating_sub(i.start)).sum();
+    let interval = Interval { start: Nanos(0), end: rounded(time) };
+    Vertex {
+        digest: String::new(),
+        name: vertex.name.clone(),
+        inputs: vec![],
+        cached: vertex.cached,
+        intervals: vec![interval],
+        transfers: vec![],
+        error: None,
+        log: vec![],
+    }
+}
+
+/// One flow a direction and kind.
+fn metered(metered: &Metered) -> Metered {
+    let mut sums: BTreeMap<(Direction, Kind), Count> = BTreeMap::new();
+    for flow in &metered.flows {
+        let sum = sums.entry((flow.direction, flow.kind)).or_default();
+        sum.requests = sum.requests.saturating_add(flow.count.requests);
+        sum.bytes = sum.bytes + flow.count.bytes;
+        sum.time = sum.time + flow.count.time;
+    }
+    let flow = |((direction, kind), count): ((Direction, Kind), Count)| Flow {
+        repository: None,
+        direction,
+        kind,
+        blob: None,
+        count: Count { time: rounded(count.time), ..count },
+    };
+    Metered { flows: sums.into_iter().map(flow).collect(), events: vec![] }
+}
+
+/// The lines of a journal file, each trial's on its own.
+pub fn text(
+    header: &Header,
+    trials: &[TrialRecord],
+    end: Option<&End>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = vec![];
+    let mut add = |line: &Line| -> Result<(), serde_json::Error> {
+        serde_json::to_writer(&mut text, line)?;
+        text.push(b'\n');
+        Ok(())
+    };
+    add(&Line::Header(Box::new(header.clone())))?;
+    for trial in trials {
+        add(&Line::Trial(Box::new(trial.clone())))?;
+    }
+    if let Some(end) = end {
+        add(&Line::End(End { wall: rounded(end.wall), ..end.clone() }))?;
+    }
+    Ok(text)
+}

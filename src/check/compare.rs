@@ -1,0 +1,122 @@
+//! Several runs side by side, by strategy and commit.
+//!
+//! The first is what the others are held against. Like critcmp it decides nothing; it shows.
+
+use crate::measure::statistics::Paired;
+use crate::measure::{Analysis, Cell, CellStep, Place, StepState};
+
+use super::matching::{differences, pairs, place, steps};
+
+/// A Markdown text that reads well on a terminal too: a table by cell, then what differs by step,
+/// then what makes the comparison weaker. Each run has the name it is shown under.
+pub fn comparison(runs: &[(String, Analysis)]) -> String {
+    let Some(((first_name, first), others)) = runs.split_first() else { return String::new() };
+    let mut rows = vec![HEAD.map(String::from)];
+    let (mut changes, mut notes) = (vec![], vec![]);
+    let paired: Vec<_> =
+        others.iter().map(|(name, other)| (name, other, pairs(first, other))).collect();
+    for cell in &first.cells {
+        let place = place(first, cell);
+        rows.push(row(&place.to_string(), first_name, cell, None));
+        for (name, other, pairs) in &paired {
+            let found = pairs.pairs.iter().find(|pair| std::ptr::eq(pair.before, cell));
+            let Some(pair) = found else { continue };
+            rows.push(row("", name, pair.after, Some(cell)));
+            for step in steps((first, cell), (*other, pair.after)) {
+                if let Some(text) = difference(first_name, name, step.before, step.after) {
+                    changes.push(format!("{place}: {text}"));
+                }
+            }
+        }
+    }
+    for (name, other, pairs) in &paired {
+        for (owner, places) in [(first_name, &pairs.gone), (*name, &pairs.new)] {
+            if !places.is_empty() {
+                let names: Vec<String> = places.iter().map(Place::to_string).collect();
+                notes.push(format!("only in {owner}: {}", names.join(", ")));
+            }
+        }
+        let differing = differences(&first.header.environment, &other.header.environment);
+        if !differing.is_empty() {
+            let differing = differing.join("; ");
+            notes.push(format!(
+                "from {first_name} to {name} the machine differs ({differing}): compare reuse, bytes and shares of cold, not seconds"
+            ));
+        }
+        if first.header.scenario != other.header.scenario {
+            let (was, is) = (&first.header.scenario, &other.header.scenario);
+            notes.push(format!("{first_name} is of scenario {was:?} and {name} of {is:?}"));
+        }
+    }
+    let mut text = table(&rows);
+    for (title, lines) in [("Steps", changes), ("Notes", notes)] {
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{title}:\n\n"));
+            text.extend(lines.into_iter().map(|line| format!("- {line}\n")));
+        }
+    }
+    text
+}
+
+const HEAD: [&str; 8] =
+    ["cell", "run", "share of cold", "95 %", "reused", "pulled", "pushed", "wall ÷ first"];
+
+fn row(place: &str, run: &str, cell: &Cell, first: Option<&Cell>) -> [String; 8] {
+    let dash = || String::from("–");
+    let share = |paired: Paired| format!("{:.3}", 1.0 / paired.ratio.median);
+    let interval = |paired: Paired| {
+        let range = paired.ratio.interval?;
+        Some(format!("{:.3} – {:.3}", 1.0 / range.high, 1.0 / range.low))
+    };
+    let walls = first.and_then(|first| Some(cell.wall?.median / first.wall?.median));
+    [
+        place.to_owned(),
+        run.to_owned(),
+        cell.versus_cold.map_or_else(dash, share),
+        cell.versus_cold.and_then(interval).unwrap_or_else(dash),
+        format!("{}/{}", cell.reuse.cached, cell.reuse.steps),
+        cell.pulled().to_string(),
+        cell.pushed().to_string(),
+        walls.map_or_else(dash, |ratio| format!("{ratio:.2} ×")),
+    ]
+}
+
+type Side<'a> = Option<(&'a str, &'a CellStep)>;
+
+fn difference(first: &str, other: &str, before: Side<'_>, after: Side<'_>) -> Option<String> {
+    let word = |state: StepState| match state {
+        StepState::Rebuilt => "missed",
+        StepState::Cached | StepState::Lazy => "hit",
+    };
+    let state = |side: Side<'_>| side.and_then(|(_, step)| step.state()).map(word);
+    let name = after.or(before)?.0;
+    match (state(before), state(after)) {
+        (Some(was), Some(is)) if was != is => {
+            Some(format!("`{name}` {was} in {first}, {is} in {other}"))
+        }
+        (Some(_), None) => Some(format!("`{name}` only in {first}")),
+        (None, Some(is)) => Some(format!("`{name}` only in {other}, {is}")),
+        _ => None,
+    }
+}
+
+/// A Markdown table whose columns are aligned as plain text too.
+fn table(rows: &[[String; 8]]) -> String {
+    let escaped: Vec<[String; 8]> =
+        rows.iter().map(|row| row.clone().map(|cell| cell.replace('|', "\\|"))).collect();
+    let mut widths = [3; 8];
+    for row in &escaped {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = String::new();
+    for (number, row) in escaped.iter().enumerate() {
+        text.push_str(&line(row.iter().zip(widths).map(|(c, w)| format!("{c:<w$}")).collect()));
+        if number == 0 {
+            text.push_str(&line(widths.iter().map(|width| "-".repeat(*width)).collect()));
+        }
+    }
+    text
+}

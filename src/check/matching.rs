@@ -1,0 +1,140 @@
+//! Which cell of a candidate is held against which of its baseline.
+//!
+//! Strategies and links are matched by name, commits by message (and by order where messages
+//! repeat): a changed tree gives every commit another id.
+
+use std::collections::BTreeMap;
+
+use crate::journal::{Environment, Header};
+use crate::measure::{Analysis, Cell, CellStep, Place};
+
+use super::step::counterparts;
+
+/// One cell in both runs.
+pub struct Pair<'a> {
+    pub place: Place,
+    pub before: &'a Cell,
+    pub after: &'a Cell,
+}
+
+/// The cells of two runs.
+#[derive(Default)]
+pub struct Pairs<'a> {
+    pub pairs: Vec<Pair<'a>>,
+    /// Cells that only the baseline has.
+    pub gone: Vec<Place>,
+    /// Cells that only the candidate has.
+    pub new: Vec<Place>,
+}
+
+/// For each commit of `after` its place in `before`.
+pub fn commits(before: &Header, after: &Header) -> Vec<Option<usize>> {
+    let mut left = numbered(before).into_iter().zip(0..).collect::<BTreeMap<_, usize>>();
+    numbered(after).iter().map(|key| left.remove(key)).collect()
+}
+
+fn numbered(header: &Header) -> Vec<(&str, usize)> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let messages = header.commits.iter().map(|commit| commit.message.as_str());
+    messages
+        .map(|message| {
+            let count = seen.entry(message).or_default();
+            *count += 1;
+            (message, *count)
+        })
+        .collect()
+}
+
+/// Pairs all cells that both runs have.
+pub fn pairs<'a>(before: &'a Analysis, after: &'a Analysis) -> Pairs<'a> {
+    let commits = commits(&before.header, &after.header);
+    let mut found = Pairs::default();
+    let mut met = vec![];
+    for cell in &after.cells {
+        let place = place(after, cell);
+        let strategy = before.strategies.iter().position(|name| *name == place.strategy);
+        let link = before.links.iter().position(|name| *name == place.link);
+        let commit = commits.get(cell.commit).copied().flatten();
+        let other = match (link, strategy, commit) {
+            (Some(link), Some(strategy), Some(commit)) => before.cell(link, strategy, commit),
+            _ => None,
+        };
+        match other {
+            Some(other) => {
+                met.push((other.link, other.strategy, other.commit));
+                found.pairs.push(Pair { place, before: other, after: cell });
+            }
+            None => found.new.push(place),
+        }
+    }
+    let gone =
+        before.cells.iter().filter(|cell| !met.contains(&(cell.link, cell.strategy, cell.commit)));
+    found.gone = gone.map(|cell| self::place(before, cell)).collect();
+    found
+}
+
+pub fn place(analysis: &Analysis, cell: &Cell) -> Place {
+    Place {
+        strategy: analysis.strategies[cell.strategy].clone(),
+        link: analysis.links[cell.link].clone(),
+        commit: cell.commit,
+        message: analysis
+            .header
+            .commits
+            .get(cell.commit)
+            .map_or(String::new(), |commit| commit.message.clone()),
+    }
+}
+
+/// One step in both runs; either may lack it.
+#[derive(Clone, Copy)]
+pub struct StepPair<'a> {
+    pub before: Option<(&'a str, &'a CellStep)>,
+    pub after: Option<(&'a str, &'a CellStep)>,
+}
+
+/// The steps of a pair of cells, in the candidate's order and then those that it lost.
+pub fn steps<'a>(
+    before: (&'a Analysis, &'a Cell),
+    after: (&'a Analysis, &'a Cell),
+) -> Vec<StepPair<'a>> {
+    let named = |(analysis, cell): (&'a Analysis, &'a Cell)| -> Vec<(&'a str, &'a CellStep)> {
+        cell.steps.iter().map(|step| (analysis.text(step.name), step)).collect()
+    };
+    let (left, right) = (named(before), named(after));
+    let names = |steps: &[(&'a str, &'a CellStep)]| -> Vec<&'a str> {
+        steps.iter().map(|(name, _)| *name).collect()
+    };
+    let found = counterparts(&names(&left), &names(&right));
+    let mut pairs: Vec<StepPair<'a>> = right
+        .iter()
+        .zip(&found)
+        .map(|(step, other)| StepPair {
+            before: other.map(|place| left[place]),
+            after: Some(*step),
+        })
+        .collect();
+    let lost = (0..left.len()).filter(|place| !found.contains(&Some(*place)));
+    pairs.extend(lost.map(|place| StepPair { before: Some(left[place]), after: None }));
+    pairs
+}
+
+/// What differs between the machines of two runs, a sentence each.
+pub fn differences(before: &Environment, after: &Environment) -> Vec<String> {
+    let fields = [
+        ("cachefrom", &before.cachefrom, &after.cachefrom),
+        ("engine", &before.engine, &after.engine),
+        ("storage driver", &before.storage_driver, &after.storage_driver),
+        ("kernel", &before.kernel, &after.kernel),
+        ("CPU", &before.cpu, &after.cpu),
+    ];
+    let mut found: Vec<String> = fields
+        .iter()
+        .filter(|(_, before, after)| before != after)
+        .map(|(what, before, after)| format!("{what} was {before:?} and is {after:?}"))
+        .collect();
+    if before.cores != after.cores {
+        found.push(format!("there were {} cores and are {}", before.cores, after.cores));
+    }
+    found
+}

@@ -1,0 +1,98 @@
+//! Journals of one run that was split over machines, joined to one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::journal::{End, Header, Recorded, TrialKey, TrialRecord};
+use crate::units::Nanos;
+
+use super::matching::differences;
+
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    #[error("nothing to merge")]
+    Nothing,
+    #[error("{first} and {other} are of different runs: {what} differs", first = first.display(), other = other.display())]
+    OtherRun { first: PathBuf, other: PathBuf, what: &'static str },
+    #[error("{first} and {other} were recorded on different machines: {}\n  --mixed joins them all the same; times then compare machines too", differences.join("; "), first = first.display(), other = other.display())]
+    Mixed { first: PathBuf, other: PathBuf, differences: Vec<String> },
+    #[error("{first} and {other} both hold round {} of {} at commit {}\n  merge the parts of one --partition", key.round + 1, key.strategy, key.commit + 1, first = first.display(), other = other.display())]
+    Twice { first: PathBuf, other: PathBuf, key: TrialKey },
+}
+
+/// Joins journals, each with the path that names it in errors. `mixed` lets machines differ.
+pub fn merged(
+    parts: &[(PathBuf, Recorded)],
+    mixed: bool,
+) -> Result<(Header, Vec<TrialRecord>, End), MergeError> {
+    let ((first, start), others) = parts.split_first().ok_or(MergeError::Nothing)?;
+    let mut header = start.header.clone();
+    for (path, other) in others {
+        join(&mut header, first, path, &other.header, mixed)?;
+    }
+    let mut owners: BTreeMap<TrialKey, &Path> = BTreeMap::new();
+    let mut trials: Vec<TrialRecord> = vec![];
+    for (path, part) in parts {
+        for trial in &part.trials {
+            if let Some(first) = owners.insert(trial.key.clone(), path) {
+                let (first, other) = (first.to_owned(), path.clone());
+                return Err(MergeError::Twice { first, other, key: trial.key.clone() });
+            }
+            trials.push(trial.clone());
+        }
+    }
+    trials.sort_by(|a, b| a.key.cmp(&b.key));
+    let interrupted =
+        parts.iter().any(|(_, part)| part.end.as_ref().is_none_or(|end| end.interrupted));
+    let walls = parts.iter().filter_map(|(_, part)| part.end.as_ref()).map(|end| end.wall);
+    let wall = walls.max().unwrap_or(Nanos(0));
+    Ok((header, trials, End { interrupted, wall }))
+}
+
+fn join(
+    header: &mut Header,
+    first: &Path,
+    path: &Path,
+    other: &Header,
+    mixed: bool,
+) -> Result<(), MergeError> {
+    let (first, path) = (first.to_owned(), path.to_owned());
+    let ids = |header: &Header| -> Vec<String> {
+        header.commits.iter().map(|commit| commit.id.clone()).collect()
+    };
+    let same = [
+        ("the scenario", header.scenario_sha256 == other.scenario_sha256),
+        ("the commits", ids(header) == ids(other)),
+        ("the seed", header.seed == other.seed),
+    ];
+    if let Some((what, _)) = same.into_iter().find(|(_, same)| !same) {
+        return Err(MergeError::OtherRun { first, other: path, what });
+    }
+    let mut differences = differences(&header.environment, &other.environment);
+    for image in &other.images {
+        let known = header.images.iter().find(|known| known.reference == image.reference);
+        if known.is_some_and(|known| known.digest != image.digest) {
+            differences.push(format!("{} has another digest", image.reference));
+        }
+    }
+    if !mixed && !differences.is_empty() {
+        return Err(MergeError::Mixed { first, other: path, differences });
+    }
+    for strategy in &other.strategies {
+        match header.strategies.iter().find(|known| known.name == strategy.name) {
+            None => header.strategies.push(strategy.clone()),
+            Some(known) if known == strategy => {}
+            Some(_) => {
+                let what = "the definition of a strategy";
+                return Err(MergeError::OtherRun { first, other: path, what });
+            }
+        }
+    }
+    for skipped in &other.skipped {
+        if !header.skipped.contains(skipped) {
+            header.skipped.push(skipped.clone());
+        }
+    }
+    header.rounds = header.rounds.max(other.rounds);
+    Ok(())
+}

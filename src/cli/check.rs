@@ -1,0 +1,164 @@
+//! `cachefrom check`, `compare`, `baseline` and `merge`: journals in, verdicts and journals out.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use super::Exit;
+use super::gate::{Dockerfile, Gate, GateError, Where, write};
+use super::table::table;
+use crate::check::{comparison, merged, pruned, text};
+use crate::journal::{Outcome, Recorded};
+use crate::measure::Analysis;
+use crate::units::Bytes;
+
+#[derive(Debug, Parser)]
+pub struct CheckArgs {
+    /// The journal to check
+    candidate: PathBuf,
+    /// The journal or saved baseline it is held against
+    #[arg(long)]
+    baseline: String,
+    /// The Dockerfile that annotations point into, relative to the repository
+    #[arg(long, default_value = "Dockerfile")]
+    dockerfile: PathBuf,
+    #[command(flatten)]
+    gate: Gate,
+}
+
+pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
+    let tolerances = args.gate.tolerances(None)?;
+    let baseline = args.gate.find(&args.baseline)?;
+    let candidate = Analysis::read(&args.candidate)?;
+    let Some(baseline) = baseline else { return Ok(Exit::Done) };
+    let checked = crate::check::check(&Analysis::read(&baseline)?, &candidate, &tolerances)?;
+    let dockerfile = Dockerfile {
+        path: args.dockerfile.display().to_string(),
+        text: std::fs::read_to_string(&args.dockerfile).ok(),
+    };
+    args.gate.tell(&checked, &candidate, &dockerfile)
+}
+
+#[derive(Debug, Parser)]
+pub struct CompareArgs {
+    /// Journals or saved baselines; the others are held against the first
+    #[arg(required = true, num_args = 2..)]
+    runs: Vec<String>,
+    #[command(flatten)]
+    place: Where,
+}
+
+pub fn compare(args: &CompareArgs) -> anyhow::Result<Exit> {
+    let mut runs = vec![];
+    for name in &args.runs {
+        let path = args.place.find(name).unwrap_or_else(|| name.into());
+        runs.push((name.clone(), Analysis::read(&path)?));
+    }
+    super::print(&comparison(&runs))
+}
+
+#[derive(Debug, Parser)]
+pub struct MergeArgs {
+    /// The journals of one run's parts
+    #[arg(required = true)]
+    journals: Vec<PathBuf>,
+    /// The journal that is written; must not exist
+    #[arg(long)]
+    out: PathBuf,
+    /// Join journals of different machines
+    #[arg(long)]
+    mixed: bool,
+}
+
+pub fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
+    let mut parts = vec![];
+    for path in &args.journals {
+        parts.push((path.clone(), Recorded::read(path)?));
+    }
+    let (header, trials, end) = merged(&parts, args.mixed)?;
+    if args.out.exists() {
+        let source = std::io::ErrorKind::AlreadyExists.into();
+        return Err(super::gate::WriteError { path: args.out.clone(), source }.into());
+    }
+    write(&args.out, &text(&header, &trials, Some(&end))?)?;
+    super::print(&format!("{} trials in {}\n", trials.len(), args.out.display()))
+}
+
+#[derive(Debug, Parser)]
+pub struct BaselineArgs {
+    #[command(subcommand)]
+    command: BaselineCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BaselineCommand {
+    /// Keep what a check needs of a journal
+    Save {
+        /// The name it is found by
+        name: String,
+        journal: PathBuf,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// List saved baselines
+    List {
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Print a saved baseline's table
+    Show {
+        name: String,
+        #[command(flatten)]
+        place: Where,
+    },
+}
+
+pub fn baseline(args: &BaselineArgs) -> anyhow::Result<Exit> {
+    match &args.command {
+        BaselineCommand::Save { name, journal, place } => save(&place.file(name)?, journal),
+        BaselineCommand::List { place } => list(place),
+        BaselineCommand::Show { name, place } => {
+            let saved = place.file(name)?;
+            let path = place.find(name).ok_or(GateError::Missing { name: name.clone(), saved })?;
+            super::print(&table(&Recorded::read(&path)?))
+        }
+    }
+}
+
+fn save(path: &Path, journal: &Path) -> anyhow::Result<Exit> {
+    let recorded = Recorded::read(journal)?;
+    if !recorded.trials.iter().any(|trial| trial.outcome == Outcome::Built) {
+        return Err(GateError::Empty { path: journal.into() }.into());
+    }
+    let (header, trials) = pruned(&recorded);
+    let bytes = text(&header, &trials, recorded.end.as_ref())?;
+    write(path, &bytes)?;
+    let size = Bytes(bytes.len() as u64);
+    super::print(&format!("{} trials, {size}, in {}\n", trials.len(), path.display()))
+}
+
+fn list(place: &Where) -> anyhow::Result<Exit> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&place.baseline_dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+        .collect();
+    paths.sort();
+    let mut text = String::new();
+    for path in paths {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        match Recorded::read(&path) {
+            Ok(recorded) => text.push_str(&format!(
+                "{name}: {}, {} trials, {} rounds, {}\n",
+                recorded.header.scenario,
+                recorded.trials.len(),
+                recorded.header.rounds,
+                recorded.header.environment.started
+            )),
+            Err(error) => text.push_str(&format!("{name}: {error}\n")),
+        }
+    }
+    super::print(&text)
+}
