@@ -11,10 +11,13 @@ mod patterns;
 mod session;
 mod solve;
 mod status;
+mod update;
 mod walk;
+mod worker;
 #[cfg(test)]
 mod wire_tests;
 
-pub use channel::{Address, BuildkitError, Connection, disk_usage};
+pub use channel::{Address, BuildkitError, Connection};
 pub use solve::{BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build};
-pub use status::{Fold, StatusEvent};
+pub use status::Fold;
+pub use worker::{Worker, disk_usage, prune, worker};

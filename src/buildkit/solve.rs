@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 
 use super::channel::{BuildkitError, Connection};
 use super::session::{Offer, Session};
-use super::status::{Fold, StatusEvent};
-use crate::trace::Trace;
+use super::status::Fold;
+use super::update::update;
+use crate::trace::{Trace, Update};
 use crate::units::Nanos;
 
 /// How long the status stream may be silent after the build before it is given up.
@@ -37,6 +38,8 @@ pub struct BuildRequest {
     pub exports: Vec<CacheOption>,
     /// Without an image only the cache is filled.
     pub image: Option<ImageOutput>,
+    /// Other names for images: what a `FROM` writes, and the reference to take instead.
+    pub contexts: BTreeMap<String, String>,
     pub network_host: bool,
     /// A fresh one sends the whole context, a known one only what changed.
     pub shared_key: String,
@@ -84,11 +87,12 @@ pub struct BuildFailure {
     pub log: Vec<String>,
 }
 
-/// Builds `request`; dropping the future cancels the build.
+/// Builds `request`; dropping the future cancels the build. What the engine says meanwhile also goes
+/// to `updates`.
 pub async fn build(
     connection: &Connection,
     request: &BuildRequest,
-    events: Option<mpsc::UnboundedSender<StatusEvent>>,
+    updates: Option<mpsc::UnboundedSender<Update>>,
 ) -> Result<BuildOutcome, BuildkitError> {
     let reference = unique();
     let session = unique();
@@ -108,11 +112,10 @@ pub async fn build(
     let _reader = Reader(tokio::spawn(read_status(connection.clone(), reference, sender)));
     let mut fold = Fold::default();
     let mut take = |message: StatusResponse| {
-        for event in fold.add(&message) {
-            if let Some(events) = &events {
-                // A display that is gone does not stop a measurement.
-                let _ = events.send(event);
-            }
+        fold.add(&message);
+        if let Some(updates) = &updates {
+            // A display that is gone does not stop a measurement.
+            let _ = updates.send(update(message));
         }
     };
     let mut control = connection.control();
@@ -208,6 +211,9 @@ fn solve_request(
     }
     for (name, value) in &request.args {
         attrs.insert(format!("build-arg:{name}"), value.clone());
+    }
+    for (name, reference) in &request.contexts {
+        attrs.insert(format!("context:{name}"), format!("docker-image://{reference}"));
     }
     if request.no_cache {
         // Present and empty means every stage.
