@@ -51,6 +51,8 @@ pub struct Setting<'a> {
     /// from the previous image while it unpacks the next one onto its layers, and its garbage
     /// collector may then delete the snapshot in between ("parent snapshot … does not exist").
     pub local_tag: String,
+    /// Where caches of `type=local` with relative folders are, over a whole sequence.
+    pub local_caches: &'a Path,
     /// Constant over the commits of a kept engine, so that its contexts are sent incrementally.
     pub shared_key: String,
     pub checkout: Nanos,
@@ -177,8 +179,8 @@ fn request(setting: &Setting<'_>, build: &BuildPlan) -> BuildRequest {
         target: build.target.clone(),
         args: setting.args.clone(),
         no_cache: setting.plan.no_cache,
-        imports: build.imports.iter().map(option).collect(),
-        exports: build.exports.iter().map(option).collect(),
+        imports: build.imports.iter().map(|entry| option(setting, entry)).collect(),
+        exports: build.exports.iter().map(|entry| option(setting, entry)).collect(),
         image: Some(ImageOutput {
             names: vec![image_name(setting, build)],
             push: build.push.is_some(),
@@ -191,8 +193,17 @@ fn request(setting: &Setting<'_>, build: &BuildPlan) -> BuildRequest {
     }
 }
 
-fn option(entry: &CacheEntry) -> CacheOption {
-    CacheOption { kind: entry.kind.clone(), attrs: entry.attrs.clone() }
+fn option(setting: &Setting<'_>, entry: &CacheEntry) -> CacheOption {
+    let mut option = CacheOption { kind: entry.kind.clone(), attrs: entry.attrs.clone() };
+    if option.kind == "local" {
+        for attr in ["src", "dest"] {
+            if let Some(folder) = option.attrs.get_mut(attr) {
+                // An absolute path replaces the one before it.
+                *folder = setting.local_caches.join(&*folder).to_string_lossy().into_owned();
+            }
+        }
+    }
+    option
 }
 
 fn image_name(setting: &Setting<'_>, build: &BuildPlan) -> String {

@@ -62,6 +62,8 @@ pub enum BuildkitError {
     Refused { path: PathBuf, endpoint: &'static str, status: StatusCode },
     #[error("calling {method}")]
     Call { method: &'static str, source: Box<tonic::Status> },
+    #[error("cannot write the index of a local cache")]
+    LocalCache { source: std::io::Error },
     #[error("the engine still holds {left} build cache records after it was pruned")]
     NotPruned { left: usize },
     #[error("opening the session")]

@@ -5,8 +5,10 @@
 //! Surprising: cache imports work only as the frontend attribute `cache-imports` (see `solve`).
 
 mod channel;
+mod content;
 mod credentials;
 mod filesync;
+mod local_cache;
 mod patterns;
 mod session;
 mod solve;

@@ -83,7 +83,8 @@ impl ContainerEngines {
         }
         let terms = Terms {
             fresh: Fresh::New,
-            mirrored: true,
+            // It is told of our mirror, but a build context for each image does not depend on that.
+            mirrored: false,
             local: host.local,
             host_network: false,
             docker_api: false,

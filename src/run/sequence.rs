@@ -1,5 +1,6 @@
 //! One strategy over the commits of one round, with the engine or engines it needs.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::engine::{Engine, Fresh};
@@ -18,6 +19,7 @@ pub struct Sequence<'a> {
     /// A repository no other strategy or round writes to, so that every first push is a first.
     repo: String,
     shared_key: String,
+    local_caches: PathBuf,
     kept: Option<Box<dyn Engine>>,
 }
 
@@ -26,7 +28,8 @@ impl<'a> Sequence<'a> {
         let name = &setup.loaded.scenario.name;
         let repo = format!("{}/{name}/r{round}/{}", setup.registry.address(), strategy.name);
         let shared_key = format!("cachefrom:{name}:r{round}:{}", strategy.name);
-        Self { setup, strategy, repo, shared_key, kept: None }
+        let local_caches = setup.scratch.join("caches").join(format!("r{round}-{}", strategy.name));
+        Self { setup, strategy, local_caches, repo, shared_key, kept: None }
     }
 
     /// The trial of the commit at `index`.
@@ -106,6 +109,7 @@ impl<'a> Sequence<'a> {
                 .collect(),
             local_name: local_name(setup.loaded),
             local_tag: commit.id.clone(),
+            local_caches: &self.local_caches,
             shared_key: self.shared_key.clone(),
             checkout,
             engine_start,
