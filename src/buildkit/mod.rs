@@ -20,6 +20,8 @@ mod worker;
 mod wire_tests;
 
 pub use channel::{Address, BuildkitError, Connection};
-pub use solve::{BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build};
+pub use solve::{
+    BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build, trace_of,
+};
 pub use status::Fold;
 pub use worker::{Worker, disk_usage, prune, worker};

@@ -69,7 +69,7 @@ fn recorded(folder: &Path, output: &Output) -> Recorded {
 /// Which of the strategy's steps were cached, and how many there were, commit by commit.
 fn reused(recorded: &Recorded, strategy: &str) -> Vec<(usize, usize)> {
     let trials = recorded.trials.iter().filter(|trial| trial.key.strategy == strategy);
-    trials.map(|trial| reuse(trial)).map(|reuse| (reuse.cached, reuse.steps)).collect()
+    trials.map(reuse).map(|reuse| (reuse.cached, reuse.steps)).collect()
 }
 
 fn cache() -> PathBuf {

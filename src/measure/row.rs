@@ -1,0 +1,341 @@
+//! A trial reduced to what its numbers need: a few hundred bytes, so that all fit in memory.
+//!
+//! The trace is gone afterwards. A step that a later build of the same trial meets again, cached
+//! by the earlier one, says nothing about the strategy, so the first build in which a step appears
+//! decides whether it was reused.
+
+use crate::journal::{BuildView, Count, Direction, Kind, Outcome, TrialView, VertexView};
+use crate::units::{Bytes, Nanos};
+
+use super::names::{Name, Names};
+use super::phases::{Phase, Phases, activities, imports, is_fetched, phases_of};
+
+/// Where a step's result came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StepState {
+    /// It ran.
+    Rebuilt,
+    /// A cache served it, and its layers were there or were fetched.
+    Cached,
+    /// A cache served it and its layers were never fetched, because nothing needed them.
+    Lazy,
+}
+
+/// One step of one trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepRow {
+    /// As BuildKit names it, `[builder 2/6] RUN …`.
+    pub name: Name,
+    pub state: StepState,
+    /// Running it, or fetching it where a cache served it; time in several builds is added up.
+    pub time: Nanos,
+}
+
+/// One build of one trial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildRow {
+    pub target: Option<Name>,
+    pub wall: Nanos,
+    pub phases: Phases,
+    /// Imports that failed; the build went on without them.
+    pub failed_imports: usize,
+    /// The image's layers with their uncompressed sizes; empty where it could not be asked.
+    pub layers: Vec<(Name, Bytes)>,
+}
+
+/// What crossed to and from the registry, by direction and kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic([[Count; 5]; 2]);
+
+/// Every kind of content, in the order in which reports show them.
+pub const KINDS: [Kind; 5] = [Kind::Layer, Kind::Cache, Kind::Manifest, Kind::Config, Kind::Other];
+
+/// Both directions, seen from the builder.
+pub const DIRECTIONS: [Direction; 2] = [Direction::Pull, Direction::Push];
+
+impl Traffic {
+    pub fn get(&self, direction: Direction, kind: Kind) -> Count {
+        self.0[direction as usize][kind as usize]
+    }
+
+    /// Body bytes of all kinds.
+    pub fn bytes(&self, direction: Direction) -> Bytes {
+        self.0[direction as usize].iter().map(|count| count.bytes).sum()
+    }
+
+    pub fn from_fn(count: impl Fn(Direction, Kind) -> Count) -> Self {
+        let mut traffic = Self::default();
+        for direction in DIRECTIONS {
+            for kind in KINDS {
+                traffic.0[direction as usize][kind as usize] = count(direction, kind);
+            }
+        }
+        traffic
+    }
+
+    fn add(&mut self, direction: Direction, kind: Kind, count: Count) {
+        let sum = &mut self.0[direction as usize][kind as usize];
+        sum.requests = sum.requests.saturating_add(count.requests);
+        sum.bytes = sum.bytes + count.bytes;
+        sum.time = sum.time + count.time;
+    }
+}
+
+/// One trial. Strategy and link are places in [`super::Analysis`]'s lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrialRow {
+    pub round: u32,
+    pub strategy: usize,
+    pub link: usize,
+    pub commit: usize,
+    pub outcome: Outcome,
+    pub builds: Vec<BuildRow>,
+    /// The distinct steps, in the order in which they were first seen.
+    pub steps: Vec<StepRow>,
+    pub traffic: Traffic,
+    pub engine_start: Option<Nanos>,
+    pub checkout: Nanos,
+}
+
+impl TrialRow {
+    pub fn built(&self) -> bool {
+        self.outcome == Outcome::Built
+    }
+
+    /// Wall time of its builds, see [`crate::journal::TrialRecord::wall`].
+    pub fn wall(&self) -> Nanos {
+        self.builds.iter().map(|build| build.wall).sum()
+    }
+
+    /// Phases of its builds, added up.
+    pub fn phases(&self) -> Phases {
+        self.builds.iter().map(|build| build.phases).sum()
+    }
+
+    /// Steps that a cache served.
+    pub fn cached(&self) -> usize {
+        self.steps.iter().filter(|step| step.state != StepState::Rebuilt).count()
+    }
+}
+
+/// Reduces a trial. `kept` tells that its engine was kept from the commit before, so that a cached
+/// step's layers are there without being fetched.
+pub fn reduce(
+    trial: &TrialView<'_>,
+    place: (usize, usize),
+    kept: bool,
+    names: &mut Names,
+) -> TrialRow {
+    let (strategy, link) = place;
+    let mut steps: Vec<StepRow> = vec![];
+    for build in &trial.builds {
+        add_steps(build, kept, names, &mut steps);
+    }
+    let mut traffic = Traffic::default();
+    for flow in &trial.metered.flows {
+        let count = Count { requests: flow.requests, bytes: flow.bytes, time: flow.time };
+        traffic.add(flow.direction, flow.kind, count);
+    }
+    TrialRow {
+        round: trial.round,
+        strategy,
+        link,
+        commit: trial.commit,
+        outcome: trial.outcome.clone(),
+        builds: trial.builds.iter().map(|build| build_row(build, names)).collect(),
+        steps,
+        traffic,
+        engine_start: trial.engine_start,
+        checkout: trial.checkout,
+    }
+}
+
+fn build_row(build: &BuildView<'_>, names: &mut Names) -> BuildRow {
+    let layers = build.layers.iter();
+    BuildRow {
+        target: build.target.as_ref().map(|target| names.number(target.as_str())),
+        wall: build.wall,
+        phases: phases_of(build),
+        failed_imports: build.import_errors.len(),
+        layers: layers.map(|layer| (names.number(layer.diff_id.as_str()), layer.bytes)).collect(),
+    }
+}
+
+fn add_steps(build: &BuildView<'_>, kept: bool, names: &mut Names, steps: &mut Vec<StepRow>) {
+    let vertices = &build.trace.vertices;
+    let imports = imports(build);
+    let fetched = fetched(vertices);
+    let earlier = steps.len();
+    for (place, vertex) in vertices.iter().enumerate() {
+        if !vertex.is_step() || vertex.is_from() {
+            continue;
+        }
+        let name = names.number(vertex.name.as_str());
+        let there = kept || fetched[place];
+        let state = match (vertex.cached, there) {
+            (false, _) => StepState::Rebuilt,
+            (true, true) => StepState::Cached,
+            (true, false) => StepState::Lazy,
+        };
+        let wanted = match state {
+            StepState::Rebuilt => Phase::Steps,
+            StepState::Cached | StepState::Lazy => Phase::CachePull,
+        };
+        let time = activities(vertex, imports)
+            .into_iter()
+            .filter(|activity| activity.phase == wanted)
+            .map(|activity| activity.interval.end.saturating_sub(activity.interval.start))
+            .sum();
+        match steps.iter().position(|known| known.name == name) {
+            None => steps.push(StepRow { name, state, time }),
+            // `COPY --link` makes two vertices with one name; the step is cached if both are.
+            Some(known) if known >= earlier => {
+                steps[known].state = steps[known].state.min(state);
+                steps[known].time = steps[known].time + time;
+            }
+            // A later build: it may still fetch what an earlier one left lazy.
+            Some(known) => {
+                if steps[known].state == StepState::Lazy && state == StepState::Cached {
+                    steps[known].state = StepState::Cached;
+                }
+                steps[known].time = steps[known].time + time;
+            }
+        }
+    }
+}
+
+/// Which vertices' layers were fetched into the engine during the build.
+///
+/// A fetch of one vertex fetches what lies below it too, so everything that a fetched vertex is
+/// made from was fetched. An exporter that fetches does so for the image, the vertex that no
+/// other is made from.
+fn fetched(vertices: &[VertexView<'_>]) -> Vec<bool> {
+    let mut fetched: Vec<bool> = vertices.iter().map(is_fetched).collect();
+    let is_export = |vertex: &VertexView<'_>| vertex.name.as_str().starts_with("exporting to ");
+    let exported = vertices.iter().any(|vertex| is_export(vertex) && is_fetched(vertex));
+    if exported {
+        for (place, vertex) in vertices.iter().enumerate() {
+            let used = vertices.iter().any(|other| other.inputs.contains(&vertex.digest));
+            fetched[place] |= vertex.is_step() && !used;
+        }
+    }
+    let mut waiting: Vec<usize> = (0..vertices.len()).filter(|&place| fetched[place]).collect();
+    while let Some(place) = waiting.pop() {
+        for (below, vertex) in vertices.iter().enumerate() {
+            if !fetched[below] && vertices[place].inputs.contains(&vertex.digest) {
+                fetched[below] = true;
+                waiting.push(below);
+            }
+        }
+    }
+    fetched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{BuildRecord, TrialKey, TrialRecord};
+    use crate::trace::{Interval, Trace, Transfer, Vertex};
+
+    fn vertex(name: &str, inputs: &[&str], cached: bool, pulled: bool) -> Vertex {
+        let interval = Interval { start: Nanos(0), end: Nanos(5) };
+        Vertex {
+            digest: name.into(),
+            name: name.into(),
+            inputs: inputs.iter().map(|input| (*input).into()).collect(),
+            cached,
+            intervals: vec![interval],
+            transfers: pulled
+                .then(|| Transfer { id: "sha256:aa".into(), bytes: Bytes(9), interval })
+                .into_iter()
+                .collect(),
+            error: None,
+            log: vec![],
+        }
+    }
+
+    fn states(builds: Vec<Vec<Vertex>>, kept: bool) -> Vec<(String, StepState)> {
+        let trial = TrialRecord {
+            key: TrialKey { round: 0, strategy: "s".into(), link: None, commit: 0 },
+            outcome: Outcome::Built,
+            builds: builds
+                .into_iter()
+                .map(|vertices| BuildRecord {
+                    target: None,
+                    wall: Nanos(10),
+                    trace: Trace { vertices },
+                    import_errors: vec![],
+                    exporter_response: Default::default(),
+                    layers: vec![],
+                })
+                .collect(),
+            verifications: vec![],
+            engine_start: None,
+            checkout: Nanos(0),
+            cache_records_before: 0,
+            metered: Default::default(),
+        };
+        let mut names = Names::default();
+        let row = reduce(&TrialView::from(&trial), (0, 0), kept, &mut names);
+        row.steps.iter().map(|step| (names.text(step.name).to_owned(), step.state)).collect()
+    }
+
+    fn step(name: &str, state: StepState) -> (String, StepState) {
+        (name.to_owned(), state)
+    }
+
+    /// Three stages: `b` runs on the cached `a`, whose layers it needs; nothing needs `c`'s.
+    fn build() -> Vec<Vertex> {
+        vec![
+            vertex("[a 2/3] RUN one", &[], true, false),
+            vertex("[a 3/3] RUN two", &["[a 2/3] RUN one"], true, true),
+            vertex("[b 2/2] RUN three", &["[a 3/3] RUN two"], false, false),
+            vertex("[c 2/2] RUN four", &[], true, false),
+        ]
+    }
+
+    #[test]
+    fn what_lies_below_a_pulled_step_was_pulled_and_what_nothing_needed_is_lazy() {
+        let expected = [
+            step("[a 2/3] RUN one", StepState::Cached),
+            step("[a 3/3] RUN two", StepState::Cached),
+            step("[b 2/2] RUN three", StepState::Rebuilt),
+            step("[c 2/2] RUN four", StepState::Lazy),
+        ];
+        assert_eq!(states(vec![build()], false), expected);
+    }
+
+    #[test]
+    fn a_kept_engine_has_its_layers() {
+        let states = states(vec![build()], true);
+        assert!(states.iter().all(|(_, state)| *state != StepState::Lazy));
+    }
+
+    #[test]
+    fn an_exporter_that_fetches_fetches_the_image_and_what_it_is_made_from() {
+        let vertices = vec![
+            vertex("[1/2] RUN one", &[], true, false),
+            vertex("[2/2] RUN two", &["[1/2] RUN one"], true, false),
+            vertex("exporting to image", &[], false, true),
+        ];
+        let states = states(vec![vertices], false);
+        assert!(states.iter().all(|(_, state)| *state == StepState::Cached), "{states:?}");
+    }
+
+    #[test]
+    fn the_first_build_decides_on_reuse_and_a_later_one_may_fetch() {
+        let first = vec![
+            vertex("[a 2/3] RUN one", &[], false, false),
+            vertex("[a 3/3] RUN two", &[], true, false),
+        ];
+        let second = vec![
+            vertex("[a 2/3] RUN one", &[], true, false),
+            vertex("[a 3/3] RUN two", &[], true, true),
+        ];
+        let expected = [
+            step("[a 2/3] RUN one", StepState::Rebuilt),
+            step("[a 3/3] RUN two", StepState::Cached),
+        ];
+        assert_eq!(states(vec![first, second], false), expected);
+    }
+}
