@@ -124,6 +124,7 @@ pub fn differences(before: &Environment, after: &Environment) -> Vec<String> {
     let fields = [
         ("cachefrom", &before.cachefrom, &after.cachefrom),
         ("engine", &before.engine, &after.engine),
+        ("builder", &before.builder, &after.builder),
         ("storage driver", &before.storage_driver, &after.storage_driver),
         ("kernel", &before.kernel, &after.kernel),
         ("CPU", &before.cpu, &after.cpu),

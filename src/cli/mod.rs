@@ -39,7 +39,12 @@ enum Command {
     /// Join the journals of a run that was split with --partition
     Merge(check::MergeArgs),
     /// Show which engine would be used, and why
-    Doctor,
+    Doctor {
+        /// The engine to look at: dockerd://[PATH], docker-container://[NAME], docker://, unix://PATH or
+        /// tcp://HOST:PORT
+        #[arg(long, value_name = "ADDRESS")]
+        builder: Option<crate::engine::EngineAddress>,
+    },
     /// Print the JSON Schema of scenario files
     Schema,
     /// Print a completion script for a shell
@@ -66,7 +71,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => check::compare(&args),
         Command::Baseline(args) => check::baseline(&args),
         Command::Merge(args) => check::merge(&args),
-        Command::Doctor => doctor(),
+        Command::Doctor { builder } => doctor(builder.as_ref()),
         Command::Schema => print(&format!("{:#}\n", crate::scenario::schema())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -109,9 +114,10 @@ fn cache_dir() -> PathBuf {
         .join("cachefrom")
 }
 
-fn doctor() -> anyhow::Result<Exit> {
+fn doctor(builder: Option<&crate::engine::EngineAddress>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let text = runtime.block_on(crate::run::doctor(&cache_dir(), &run_root()))?;
+    let (cache_dir, run_root) = (cache_dir(), run_root());
+    let text = runtime.block_on(crate::run::doctor(builder, &cache_dir, &run_root, &say))?;
     print(&text)
 }
 

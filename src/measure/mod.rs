@@ -13,6 +13,7 @@ mod read;
 mod reuse;
 mod row;
 mod rows;
+mod sentence;
 mod sequence;
 pub mod statistics;
 mod verdict;
