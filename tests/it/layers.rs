@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("units", &[]),
     ("trace", &["units"]),
     ("strategy", &[]),
@@ -24,6 +24,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
         &["engine", "history", "journal", "registry", "scenario", "strategy", "trial", "units"],
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
+    ("report", &["journal", "measure", "units"]),
     ("cli", &["engine", "history", "journal", "measure", "run", "scenario", "units"]),
 ];
 
