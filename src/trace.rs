@@ -49,22 +49,32 @@ pub struct Vertex {
 pub const LOG_TAIL: usize = 20;
 
 impl Vertex {
-    /// Whether this stands for a Dockerfile instruction, named `[stage n/m] …`
-    /// (buildkit `dockerfile2llb/convert.go`, `prefixCommand`).
+    /// See [`is_step`].
     pub fn is_step(&self) -> bool {
-        let Some((head, _)) = self.name.strip_prefix('[').and_then(|n| n.split_once("] ")) else {
-            return false;
-        };
-        let position = head.split_whitespace().next_back().unwrap_or("");
-        position.split_once('/').is_some_and(|(n, m)| {
-            [n, m].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
-        })
+        is_step(&self.name)
     }
 
-    /// Whether this step is a `FROM`, which resolves an image and is neither reused nor rebuilt.
+    /// See [`is_from`].
     pub fn is_from(&self) -> bool {
-        self.name.split_once("] ").is_some_and(|(_, text)| text.starts_with("FROM "))
+        is_from(&self.name)
     }
+}
+
+/// Whether a vertex of this name stands for a Dockerfile instruction, named `[stage n/m] …`
+/// (buildkit `dockerfile2llb/convert.go`, `prefixCommand`).
+pub fn is_step(name: &str) -> bool {
+    let Some((head, _)) = name.strip_prefix('[').and_then(|n| n.split_once("] ")) else {
+        return false;
+    };
+    let position = head.split_whitespace().next_back().unwrap_or("");
+    position.split_once('/').is_some_and(|(n, m)| {
+        [n, m].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    })
+}
+
+/// Whether a step is a `FROM`, which resolves an image and is neither reused nor rebuilt.
+pub fn is_from(name: &str) -> bool {
+    name.split_once("] ").is_some_and(|(_, text)| text.starts_with("FROM "))
 }
 
 /// Everything that was seen of one build.

@@ -3,6 +3,7 @@
 //! Nothing here knows gRPC, git objects or a formula. Only this module prints.
 
 mod exit;
+mod plugin;
 mod progress;
 mod run;
 mod table;
@@ -37,7 +38,11 @@ enum Command {
 
 /// Parses the command line and runs its command.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = plugin::own_arguments(std::env::args_os().collect());
+    if arguments.get(1).is_some_and(|word| word == plugin::METADATA) {
+        return print(&plugin::metadata()).unwrap_or(Exit::Unexpected).into();
+    }
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };

@@ -1,43 +1,110 @@
 //! The table at the end of a run, as a person reads it.
 
 use crate::journal::Recorded;
-use crate::measure::Summary;
+use crate::measure::statistics::{Estimate, Paired};
+use crate::measure::{Analysis, Cell};
+use crate::units::Nanos;
 
-/// Strategy × commit: median wall, reused steps, bytes; then one sentence a strategy.
+/// Strategy × commit for each link: median wall, reused steps, bytes; then one sentence a
+/// strategy, then what to doubt.
 pub fn table(recorded: &Recorded) -> String {
-    let summary = Summary::of(recorded);
-    let header = &recorded.header;
-    let mut rows = vec![
-        ["strategy", "commit", "wall", "vs cold", "reused", "pulled", "pushed"].map(String::from),
-    ];
-    for cell in &summary.cells {
-        let message = &header.commits[cell.commit].message;
-        let built = cell.rounds > 0;
-        let or_dash = |text: String| if built { text } else { "–".into() };
-        rows.push([
-            cell.strategy.clone(),
-            format!("{} {message}", cell.commit + 1),
-            if built { cell.wall.to_string() } else { "failed".into() },
-            cell.times_faster_than_cold.map_or("–".into(), |ratio| format!("{ratio:.2} ×")),
-            or_dash(format!("{}/{}", cell.reuse.cached, cell.reuse.steps)),
-            or_dash(cell.pulled.to_string()),
-            or_dash(cell.pushed.to_string()),
-        ]);
+    let analysis = Analysis::of(recorded);
+    let mut text = String::new();
+    for (link, name) in analysis.links.iter().enumerate() {
+        if analysis.links.len() > 1 {
+            text.push_str(&format!("over {}\n", name.as_deref().unwrap_or("an unshaped link")));
+        }
+        let cells = analysis.cells.iter().filter(|cell| cell.link == link);
+        text.push_str(&section(&analysis, cells));
+        text.push('\n');
     }
-    let mut text = aligned(&rows);
-    text.push('\n');
-    for sentence in summary.sentences(recorded) {
+    for sentence in sentences(&analysis) {
         text.push_str(&format!("{sentence}.\n"));
     }
-    for skipped in &header.skipped {
-        text.push_str(&format!("{} was skipped, because {}.\n", skipped.strategy, skipped.because));
+    for warning in &analysis.warnings {
+        text.push_str(&format!("note: {warning}.\n"));
     }
     text
 }
 
+const COLUMNS: [&str; 8] =
+    ["strategy", "commit", "wall", "95 %", "vs cold", "reused", "pulled", "pushed"];
+
+fn section<'a>(analysis: &Analysis, cells: impl Iterator<Item = &'a Cell>) -> String {
+    let mut rows = vec![COLUMNS.map(String::from)];
+    for cell in cells {
+        let message = &analysis.header.commits[cell.commit].message;
+        let or_dash = |text: String| if cell.wall.is_some() { text } else { "–".into() };
+        rows.push([
+            analysis.strategies[cell.strategy].clone(),
+            format!("{} {message}", cell.commit + 1),
+            cell.wall.map_or("failed".into(), |wall| seconds(wall.median)),
+            cell.wall.map_or("–".into(), interval),
+            cell.versus_cold.map_or("–".into(), |paired| format!("{:.2} ×", paired.ratio.median)),
+            or_dash(format!("{}/{}", cell.reuse.cached, cell.reuse.steps)),
+            or_dash(cell.pulled().to_string()),
+            or_dash(cell.pushed().to_string()),
+        ]);
+    }
+    // A column that says nothing in any row, as intervals do after one round, is left out.
+    let shown: Vec<usize> = (0..COLUMNS.len())
+        .filter(|&column| rows[1..].iter().any(|row| row[column] != "–"))
+        .collect();
+    aligned(&rows, &shown)
+}
+
+/// `1.23 s` of 1.23.
+fn seconds(seconds: f64) -> String {
+    Nanos((seconds.max(0.0) * 1e9).round() as u64).to_string()
+}
+
+fn interval(estimate: Estimate) -> String {
+    estimate
+        .interval
+        .map_or("–".into(), |range| format!("{} – {}", seconds(range.low), seconds(range.high)))
+}
+
+/// One sentence a strategy and link, about the first commit after the first.
+fn sentences(analysis: &Analysis) -> Vec<String> {
+    let mut sentences = vec![];
+    for sequence in &analysis.sequences {
+        let (link, strategy) = (sequence.link, sequence.strategy);
+        let mut name = analysis.strategies[strategy].clone();
+        if name == crate::measure::COLD {
+            continue;
+        }
+        if let Some(link) = &analysis.links[link] {
+            name.push_str(&format!(" over {link}"));
+        }
+        let built = |commit| analysis.cell(link, strategy, commit).filter(|c| c.wall.is_some());
+        let Some(cell) = built(1).or_else(|| (0..sequence.time.len()).find_map(built)) else {
+            sentences.push(format!("{name} has no trial that was built"));
+            continue;
+        };
+        let message = &analysis.header.commits[cell.commit].message;
+        let rebuilt = cell.reuse.steps - cell.reuse.cached;
+        let mut sentence =
+            format!("{name} rebuilt {rebuilt} of {} steps at “{message}”", cell.reuse.steps);
+        if let Some(paired) = cell.versus_cold {
+            sentence.push_str(&format!(" and was {}", comparison(&paired)));
+        }
+        sentences.push(sentence);
+    }
+    sentences
+}
+
+fn comparison(paired: &Paired) -> String {
+    let ratio = paired.ratio.median;
+    if ratio >= 1.0 {
+        format!("{ratio:.1} × faster than cold")
+    } else {
+        format!("{:.1} × slower than cold", 1.0 / ratio)
+    }
+}
+
 /// Columns as wide as their widest entry; the first two to the left, numbers to the right.
-fn aligned(rows: &[[String; 7]]) -> String {
-    let mut widths = [0; 7];
+fn aligned(rows: &[[String; 8]], shown: &[usize]) -> String {
+    let mut widths = [0; 8];
     for row in rows {
         for (width, entry) in widths.iter_mut().zip(row) {
             *width = (*width).max(entry.chars().count());
@@ -45,13 +112,14 @@ fn aligned(rows: &[[String; 7]]) -> String {
     }
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = row
+        let cells: Vec<String> = shown
             .iter()
-            .zip(widths)
-            .enumerate()
-            .map(|(column, (entry, width))| match column {
-                0 | 1 => format!("{entry:<width$}"),
-                _ => format!("{entry:>width$}"),
+            .map(|&column| {
+                let (entry, width) = (&row[column], widths[column]);
+                match column {
+                    0 | 1 => format!("{entry:<width$}"),
+                    _ => format!("{entry:>width$}"),
+                }
             })
             .collect();
         text.push_str(cells.join("  ").trim_end());

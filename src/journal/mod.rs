@@ -6,9 +6,16 @@
 
 mod file;
 mod record;
+mod view;
 
 pub use file::{Journal, JournalError, Recorded};
 pub use record::{
     BuildRecord, CommitRecord, End, Environment, FileChange, Header, ImageSource, LayerRecord,
     Line, Outcome, SCHEMA, Skipped, TrialKey, TrialRecord, Verification,
 };
+pub use view::{
+    BuildView, FlowView, LayerView, MeteredView, Text, TraceView, TransferView, TrialView,
+    VertexView,
+};
+// What a trial's traffic is counted in is part of its record.
+pub use crate::registry::{Count, Direction, Kind};

@@ -1,11 +1,31 @@
-//! What a journal's trials add up to: reuse and medians, a cell a strategy and commit.
+//! What a journal's trials add up to: phases, reuse, estimates with intervals, verdicts, doubts.
 //!
-//! Pure: no clock, no file, no Docker, no drawing.
+//! Pure: no clock, no Docker, no drawing; the same journal gives the same numbers to the last
+//! bit. [`Analysis`] is the whole; [`statistics`] stands on its own.
 
+mod analysis;
 mod assertions;
+mod cell;
+mod doubts;
+mod lookup;
+mod names;
+mod phases;
 mod reuse;
-mod summary;
+mod row;
+mod sequence;
+pub mod statistics;
+mod verdict;
+mod warning;
 
+pub use analysis::{Analysis, Rows};
 pub use assertions::{Assertions, violations};
+pub use cell::{Cell, CellStep, LayerReuse, Sample};
+pub use lookup::COLD;
+pub use names::{Name, Names};
+pub use phases::{Activity, Phase, Phases, activities, phases, phases_of};
 pub use reuse::{Reuse, StepUse, reuse, steps};
-pub use summary::{Cell, Summary, median};
+pub use row::{BuildRow, DIRECTIONS, KINDS, StepRow, StepState, Traffic, TrialRow};
+pub use sequence::SequenceTotals;
+pub use statistics::median;
+pub use verdict::{BreakEven, Costs, Verdict};
+pub use warning::{Place, Warning};

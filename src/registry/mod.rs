@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use meter::{Meter, Metered};
+pub use meter::{Count, Direction, Flow, Kind, Meter, Metered};
 pub use name::{Digest, Reference, RepositoryName, Tag};
 pub use store::CacheSize;
 

@@ -91,6 +91,20 @@ fn a_scenario_that_cannot_be_read_is_usage() {
 }
 
 #[test]
+fn the_binary_is_a_docker_cli_plugin_under_its_plugin_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("docker-cachefrom");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_cachefrom"), &plugin).unwrap();
+    let output = Command::new(&plugin).arg("docker-cli-plugin-metadata").output().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(metadata["SchemaVersion"], "0.1.0");
+    let output = Command::new(&plugin).args(["cachefrom", "schema"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let direct = cachefrom(&["schema"], folder.path());
+    assert_eq!(output.stdout, direct.stdout);
+}
+
+#[test]
 fn a_dry_run_names_every_commit_and_builds_nothing() {
     let temporary = tempfile::tempdir().unwrap();
     let output = cachefrom(&["run", "scenarios/jq.toml", "--dry-run"], temporary.path());

@@ -1,0 +1,188 @@
+//! A whole journal as numbers: what every report, chart and check is made from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::journal::{End, Header, JournalError, Recorded, TrialView};
+use crate::strategy::EngineUse;
+
+use super::cell::{Cell, cell};
+use super::doubts;
+use super::lookup::{COLD, Lookup};
+use super::names::{Name, Names};
+use super::row::{TrialRow, reduce};
+use super::sequence::{SequenceTotals, totals};
+use super::statistics::Bootstrap;
+use super::verdict::{Verdict, verdict};
+use super::warning::Warning;
+
+/// Everything that is computed from one journal.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    pub header: Header,
+    pub end: Option<End>,
+    /// Whether the journal's last line was cut.
+    pub cut: bool,
+    /// The header's strategies, then any that only trials name.
+    pub strategies: Vec<String>,
+    /// Links that trials were run over, `None` (not shaped) first.
+    pub links: Vec<Option<String>>,
+    /// In the order of the journal.
+    pub trials: Vec<TrialRow>,
+    /// Those that have trials, by link, then strategy, then commit.
+    pub cells: Vec<Cell>,
+    /// By link, then strategy; cold has none.
+    pub verdicts: Vec<Verdict>,
+    /// By link, then strategy.
+    pub sequences: Vec<SequenceTotals>,
+    pub warnings: Vec<Warning>,
+    names: Names,
+}
+
+impl Analysis {
+    /// Measures a journal that was read whole.
+    pub fn of(recorded: &Recorded) -> Self {
+        let mut rows = Rows::new(&recorded.header);
+        for trial in &recorded.trials {
+            rows.add(&TrialView::from(trial));
+        }
+        Self::from_rows(recorded.header.clone(), rows, recorded.end.clone(), recorded.cut)
+    }
+
+    /// Reads and measures the journal at `path`.
+    pub fn read(path: &Path) -> Result<Self, JournalError> {
+        Ok(Self::of(&Recorded::read(path)?))
+    }
+
+    /// Measures trials that were reduced already.
+    pub fn from_rows(header: Header, rows: Rows, end: Option<End>, cut: bool) -> Self {
+        let Rows { mut strategies, links, mut trials, names, .. } = rows;
+        let (links, order) = sorted_links(links);
+        for trial in &mut trials {
+            trial.link = order[trial.link];
+        }
+        let mut warnings = doubts::of_trials(&header, &mut trials);
+        if strategies.is_empty() {
+            strategies = header.strategies.iter().map(|strategy| strategy.name.clone()).collect();
+        }
+        let cold = strategies.iter().position(|name| name == COLD);
+        let lookup = Lookup::new(&header, &trials, cold);
+        let mut bootstrap = Bootstrap::new();
+        let mut by_cell: BTreeMap<(usize, usize, usize), Vec<usize>> = BTreeMap::new();
+        let mut by_strategy: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        for (place, trial) in trials.iter().enumerate() {
+            by_cell.entry((trial.link, trial.strategy, trial.commit)).or_default().push(place);
+            by_strategy.entry((trial.link, trial.strategy)).or_default().push(place);
+        }
+        for places in by_cell.values_mut() {
+            places.sort_by_key(|&place| trials[place].round);
+        }
+        let cells: Vec<Cell> =
+            by_cell.values().filter_map(|places| cell(&lookup, places, &mut bootstrap)).collect();
+        let mut verdicts = vec![];
+        let mut sequences = vec![];
+        for (&(link, strategy), places) in &by_strategy {
+            let rows: Vec<&TrialRow> = places.iter().map(|&place| &trials[place]).collect();
+            sequences.push(totals((strategy, link), &rows, header.commits.len()));
+            if cold.is_some_and(|cold| cold != strategy) {
+                verdicts.push(verdict(&lookup, (strategy, link), places, &mut bootstrap));
+            }
+        }
+        warnings.extend(doubts::of_numbers(&doubts::Numbers {
+            lookup: &lookup,
+            strategies: &strategies,
+            links: &links,
+            cells: &cells,
+            names: &names,
+        }));
+        warnings.extend(doubts::of_journal(&header, end.as_ref(), cut));
+        Self {
+            header,
+            end,
+            cut,
+            strategies,
+            links,
+            trials,
+            cells,
+            verdicts,
+            sequences,
+            warnings,
+            names,
+        }
+    }
+
+    /// A step's, target's or layer's name.
+    pub fn text(&self, name: Name) -> &str {
+        self.names.text(name)
+    }
+
+    pub fn cell(&self, link: usize, strategy: usize, commit: usize) -> Option<&Cell> {
+        let key = (link, strategy, commit);
+        let place =
+            self.cells.binary_search_by_key(&key, |cell| (cell.link, cell.strategy, cell.commit));
+        place.ok().map(|place| &self.cells[place])
+    }
+
+    /// Distinct rounds that have a built trial.
+    pub fn rounds(&self) -> usize {
+        let built = self.trials.iter().filter(|trial| trial.built());
+        built.map(|trial| trial.round).collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// Trials being reduced, one after the other.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    strategies: Vec<String>,
+    /// How many of `strategies` are kept over commits, by place.
+    kept: Vec<bool>,
+    links: Vec<Option<String>>,
+    trials: Vec<TrialRow>,
+    names: Names,
+}
+
+impl Rows {
+    pub fn new(header: &Header) -> Self {
+        Self {
+            strategies: header.strategies.iter().map(|strategy| strategy.name.clone()).collect(),
+            kept: header.strategies.iter().map(|s| s.engine == EngineUse::Kept).collect(),
+            links: vec![],
+            trials: vec![],
+            names: Names::default(),
+        }
+    }
+
+    /// Reduces `trial` and keeps the row.
+    pub fn add(&mut self, trial: &TrialView<'_>) {
+        let name = trial.strategy.as_str();
+        let strategy = self.strategy(name);
+        let link = self.link(trial.link.as_ref().map(|link| link.as_str()));
+        let kept = self.kept.get(strategy).copied().unwrap_or(false);
+        self.trials.push(reduce(trial, (strategy, link), kept, &mut self.names));
+    }
+
+    fn strategy(&mut self, name: &str) -> usize {
+        let known = self.strategies.iter().position(|strategy| strategy == name);
+        known.unwrap_or_else(|| {
+            self.strategies.push(name.to_owned());
+            self.strategies.len() - 1
+        })
+    }
+
+    fn link(&mut self, name: Option<&str>) -> usize {
+        let known = self.links.iter().position(|link| link.as_deref() == name);
+        known.unwrap_or_else(|| {
+            self.links.push(name.map(str::to_owned));
+            self.links.len() - 1
+        })
+    }
+}
+
+/// The links in order, and each one's new place.
+fn sorted_links(links: Vec<Option<String>>) -> (Vec<Option<String>>, Vec<usize>) {
+    let mut sorted = links.clone();
+    sorted.sort();
+    let place = |link| sorted.iter().position(|other| other == link).unwrap_or(0);
+    let order = links.iter().map(place).collect();
+    (sorted, order)
+}

@@ -1,0 +1,165 @@
+//! Finds what a reader of the numbers has to know: the rules behind each [`Warning`].
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::journal::{End, Header};
+
+use super::cell::Cell;
+use super::lookup::Lookup;
+use super::names::Names;
+use super::row::TrialRow;
+use super::statistics::{Call, Distance, FEWEST_PAIRS, MATTERS, median, outliers, trend};
+use super::warning::{Place, Warning};
+
+/// A test that is surer than this is believed.
+const BELIEVED: f64 = 0.05;
+
+/// Removes the trials that cannot be counted, and says so.
+pub fn of_trials(header: &Header, trials: &mut Vec<TrialRow>) -> Vec<Warning> {
+    let mut warnings = vec![];
+    let before = trials.len();
+    trials.retain(|trial| trial.commit < header.commits.len());
+    if before > trials.len() {
+        warnings.push(Warning::UnknownCommit { trials: before - trials.len() });
+    }
+    let before = trials.len();
+    let mut seen = HashSet::new();
+    trials.retain(|trial| seen.insert((trial.strategy, trial.link, trial.commit, trial.round)));
+    if before > trials.len() {
+        warnings.push(Warning::Repeated { trials: before - trials.len() });
+    }
+    warnings
+}
+
+/// What the journal itself leaves open.
+pub fn of_journal(header: &Header, end: Option<&End>, cut: bool) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = header
+        .skipped
+        .iter()
+        .map(|skipped| Warning::Skipped {
+            strategy: skipped.strategy.clone(),
+            because: skipped.because.clone(),
+        })
+        .collect();
+    if cut {
+        warnings.push(Warning::Cut);
+    }
+    if end.is_none_or(|end| end.interrupted) {
+        warnings.push(Warning::Unfinished);
+    }
+    warnings
+}
+
+/// What the numbers are found from.
+pub struct Numbers<'a> {
+    pub lookup: &'a Lookup<'a>,
+    pub strategies: &'a [String],
+    pub links: &'a [Option<String>],
+    pub cells: &'a [Cell],
+    pub names: &'a Names,
+}
+
+/// What the numbers themselves give reason to doubt.
+pub fn of_numbers(numbers: &Numbers<'_>) -> Vec<Warning> {
+    let trials = numbers.lookup.trials;
+    let mut warnings = vec![];
+    if !trials.iter().any(TrialRow::built) {
+        warnings.push(Warning::NothingBuilt { trials: trials.len() });
+        return warnings;
+    }
+    let rounds = numbers.cells.iter().map(|cell| cell.samples.len()).max().unwrap_or(0);
+    if rounds < FEWEST_PAIRS {
+        warnings.push(Warning::FewRounds { rounds, needed: FEWEST_PAIRS });
+    }
+    if numbers.lookup.cold.is_none() {
+        warnings.push(Warning::NoCold);
+    }
+    warnings.extend(of_rounds(numbers.cells));
+    warnings.extend(numbers.cells.iter().flat_map(|cell| of_cell(numbers, cell)));
+    warnings
+}
+
+fn of_cell(numbers: &Numbers<'_>, cell: &Cell) -> Vec<Warning> {
+    let commit = numbers.lookup.header.commits.get(cell.commit);
+    let place = || Place {
+        strategy: numbers.strategies[cell.strategy].clone(),
+        link: numbers.links[cell.link].clone(),
+        commit: cell.commit,
+        message: commit.map_or(String::new(), |commit| commit.message.clone()),
+    };
+    let samples = cell.samples.len();
+    let mut warnings = vec![];
+    if cell.failed > 0 {
+        let trials = samples + cell.failed;
+        warnings.push(Warning::Failed { place: place(), failed: cell.failed, trials });
+    }
+    let flaky: Vec<String> =
+        cell.flaky().map(|step| numbers.names.text(step.name).to_owned()).collect();
+    if !flaky.is_empty() {
+        warnings.push(Warning::Flaky { place: place(), steps: flaky });
+    }
+    if cell.failed_imports > 0 {
+        warnings.push(Warning::FailedImports { place: place(), builds: cell.failed_imports });
+    }
+    if !cell.outliers.is_empty() {
+        let far_out =
+            cell.outliers.iter().filter(|outlier| outlier.distance == Distance::FarOut).count();
+        let outside = cell.outliers.len() - far_out;
+        warnings.push(Warning::Outliers { place: place(), outside, far_out, samples });
+    }
+    if let Some(paired) = cell.versus_cold {
+        let ratio = paired.ratio.median;
+        let reused_all = cell.reuse.steps > 0 && cell.reuse.cached == cell.reuse.steps;
+        if reused_all && ratio < 1.0 - MATTERS {
+            warnings.push(Warning::CachedButSlow { place: place(), ratio: 1.0 / ratio });
+        }
+        let differs = match paired.call() {
+            Call::Faster | Call::Slower => Some(true),
+            Call::NoDifference => Some(false),
+            Call::CannotTell => None,
+        };
+        if let (Some(differs), Some(p)) = (differs, paired.mann_whitney)
+            && differs != (p < BELIEVED)
+        {
+            warnings.push(Warning::SecondOpinion { place: place(), p });
+        }
+    }
+    warnings
+}
+
+/// More rounds than this are looked at in blocks: a trend compares all pairs.
+const BLOCKS: usize = 500;
+
+/// The first round, and drift: over each round, its times ÷ their cells' medians.
+fn of_rounds(cells: &[Cell]) -> Vec<Warning> {
+    let mut rounds: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for cell in cells {
+        let Some(middle) = cell.wall.map(|wall| wall.median).filter(|middle| *middle > 0.0) else {
+            continue;
+        };
+        for sample in &cell.samples {
+            rounds.entry(sample.round).or_default().push(sample.wall.seconds() / middle);
+        }
+    }
+    let series: Vec<f64> = rounds.values().filter_map(|values| median(values)).collect();
+    let mut warnings = vec![];
+    let Some((first, others)) = series.split_first() else { return warnings };
+    if let Some(usual) = median(others) {
+        let mut with_first = others.to_vec();
+        with_first.push(*first);
+        let stands_out = outliers(&with_first).iter().any(|outlier| outlier.place == others.len());
+        let ratio = first / usual;
+        if stands_out && (ratio - 1.0).abs() >= MATTERS {
+            warnings.push(Warning::FirstRound { ratio });
+        }
+    }
+    let block = series.len().div_ceil(BLOCKS).max(1);
+    let blocks: Vec<f64> = series.chunks(block).filter_map(median).collect();
+    if let Some(found) = trend(&blocks) {
+        let change = found.slope * blocks.len().saturating_sub(1) as f64;
+        if found.p < BELIEVED && change.abs() >= MATTERS {
+            warnings.push(Warning::Drift { change, p: found.p });
+        }
+    }
+    warnings
+}

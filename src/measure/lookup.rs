@@ -1,0 +1,55 @@
+//! Finds a trial's counterparts: the cold one of the same round, the parent commit's.
+
+use std::collections::HashMap;
+
+use crate::journal::Header;
+
+use super::row::TrialRow;
+
+/// The strategy that others are held against.
+pub const COLD: &str = "cold";
+
+/// All trials of a run, findable by what they are.
+pub struct Lookup<'a> {
+    pub header: &'a Header,
+    pub trials: &'a [TrialRow],
+    /// The place of [`COLD`] in the list of strategies.
+    pub cold: Option<usize>,
+    built: HashMap<(usize, usize, usize, u32), usize>,
+}
+
+impl<'a> Lookup<'a> {
+    pub fn new(header: &'a Header, trials: &'a [TrialRow], cold: Option<usize>) -> Self {
+        let built = trials.iter().enumerate().filter(|(_, trial)| trial.built());
+        let key = |trial: &TrialRow| (trial.strategy, trial.link, trial.commit, trial.round);
+        let built = built.map(|(place, trial)| (key(trial), place)).collect();
+        Self { header, trials, cold, built }
+    }
+
+    /// Each of `rows` with the cold trial of its round, commit and link; those without one, and
+    /// cold itself, are left out.
+    pub fn paired_with_cold<'r>(&self, rows: &[&'r TrialRow]) -> Vec<(&'a TrialRow, &'r TrialRow)> {
+        let Some(cold) = self.cold else { return vec![] };
+        let others = rows.iter().filter(|row| row.strategy != cold);
+        others
+            .filter_map(|row| Some((self.find(cold, row.link, row.commit, row.round)?, *row)))
+            .collect()
+    }
+
+    /// The built trial of the parent commit in the same sequence.
+    pub fn parent(&self, row: &TrialRow) -> Option<&'a TrialRow> {
+        let parent = self.header.commits.get(row.commit)?.parent?;
+        self.find(row.strategy, row.link, parent, row.round)
+    }
+
+    fn find(
+        &self,
+        strategy: usize,
+        link: usize,
+        commit: usize,
+        round: u32,
+    ) -> Option<&'a TrialRow> {
+        let place = *self.built.get(&(strategy, link, commit, round))?;
+        self.trials.get(place)
+    }
+}

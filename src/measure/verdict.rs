@@ -1,0 +1,216 @@
+//! Did the cache pay? One answer a strategy and link.
+//!
+//! The unit of replication is the round: a round's value is the mean over its commits after the
+//! first, because the first has nothing to import and only fills the cache. Everything is per such
+//! commit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::journal::Direction;
+use crate::units::{Bytes, Nanos};
+
+use super::cell::{avoided, median_of};
+use super::lookup::Lookup;
+use super::phases::{Phase, Phases};
+use super::row::TrialRow;
+use super::statistics::{Bootstrap, Call, Estimate, Paired};
+
+/// What one strategy gained and cost over one link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub strategy: usize,
+    pub link: usize,
+    /// Rounds in which cold and this strategy built every commit.
+    pub rounds: usize,
+    /// Commits that a round's value is the mean of.
+    pub commits: usize,
+    /// Cold's wall time - this one's, in seconds per commit; above 0 the strategy pays.
+    pub saving: Option<Estimate>,
+    /// Cold's wall time ÷ this one's over the same commits.
+    pub ratio: Option<Paired>,
+    pub call: Call,
+    /// Medians per commit.
+    pub costs: Costs,
+    /// What the reused steps take when they run: the median per commit.
+    pub avoided: Nanos,
+    /// The share of cold's step time that was avoided: the measured hit rate, 0 to 1.
+    pub hit_rate: Option<f64>,
+    pub break_even_hit_rate: BreakEven<f64>,
+    /// The link below which the strategy does not pay, in bytes per second.
+    pub break_even_bandwidth: BreakEven<Bytes>,
+    /// Bytes that one more sequence of these commits leaves in the registry; 0 if it pushes none.
+    pub storage: Bytes,
+    /// Commits after which `storage` is reached.
+    pub stored_commits: usize,
+}
+
+/// Phases that a cache adds to a build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Costs {
+    pub import: Nanos,
+    pub pull: Nanos,
+    pub push: Nanos,
+    pub export: Nanos,
+}
+
+impl Costs {
+    pub fn total(&self) -> Nanos {
+        self.import + self.pull + self.push + self.export
+    }
+}
+
+/// Where a strategy starts to pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakEven<T> {
+    /// Nothing has to be overcome.
+    Always,
+    At(T),
+    /// Not even at its best.
+    Never,
+    /// There is nothing to compute it from.
+    Unknown,
+}
+
+impl<T: fmt::Display> fmt::Display for BreakEven<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.pad("always"),
+            Self::At(value) => value.fmt(f),
+            Self::Never => f.pad("never"),
+            Self::Unknown => f.pad("unknown"),
+        }
+    }
+}
+
+/// The verdict on the trials of one strategy over one link.
+pub fn verdict(
+    lookup: &Lookup<'_>,
+    place: (usize, usize),
+    trials: &[usize],
+    bootstrap: &mut Bootstrap,
+) -> Verdict {
+    let (strategy, link) = place;
+    let rows: Vec<&TrialRow> =
+        trials.iter().map(|&place| &lookup.trials[place]).filter(|row| row.built()).collect();
+    let after_first = usize::from(lookup.header.commits.len() > 1);
+    let last = rows.iter().map(|row| row.commit).max().unwrap_or(0);
+    let wanted = (last + 1).saturating_sub(after_first);
+    let counted: Vec<&TrialRow> =
+        rows.iter().copied().filter(|row| row.commit >= after_first).collect();
+    let mut rounds: BTreeMap<u32, Round> = BTreeMap::new();
+    for (cold, row) in lookup.paired_with_cold(&counted) {
+        rounds.entry(row.round).or_default().add(cold, row);
+    }
+    rounds.retain(|_, round| round.commits == wanted);
+    let rounds: Vec<Round> = rounds.into_values().collect();
+    let savings: Vec<f64> = rounds.iter().map(Round::saving).collect();
+    let pairs: Vec<(f64, f64)> =
+        rounds.iter().map(|round| (round.cold.seconds(), round.own.seconds())).collect();
+    let ratio = Paired::of(&pairs, bootstrap);
+    let phase =
+        |phase| Nanos(median_of(rounds.iter().map(|round| round.each(round.phases.get(phase)))));
+    let costs = Costs {
+        import: phase(Phase::CacheImport),
+        pull: phase(Phase::CachePull),
+        push: phase(Phase::ImagePush),
+        export: phase(Phase::CacheExport),
+    };
+    let avoided = Nanos(median_of(rounds.iter().map(|round| round.each(round.avoided))));
+    let steps = Nanos(median_of(rounds.iter().map(|round| round.each(round.steps))));
+    let bytes = Bytes(median_of(rounds.iter().map(|round| round.each(Nanos(round.bytes.0)))));
+    let saving = bootstrap.median(&savings);
+    let hit_rate = (steps.0 > 0).then(|| avoided.seconds() / steps.seconds());
+    Verdict {
+        strategy,
+        link,
+        rounds: rounds.len(),
+        commits: wanted,
+        call: ratio.map_or(Call::CannotTell, |ratio| ratio.call()),
+        saving,
+        ratio,
+        costs,
+        avoided,
+        hit_rate,
+        break_even_hit_rate: break_even_hit_rate(&costs, avoided, hit_rate),
+        break_even_bandwidth: break_even_bandwidth(saving, bytes),
+        storage: storage(&rows),
+        stored_commits: last + 1,
+    }
+}
+
+/// One round's sums over its commits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    commits: usize,
+    cold: Nanos,
+    own: Nanos,
+    phases: Phases,
+    avoided: Nanos,
+    steps: Nanos,
+    bytes: Bytes,
+}
+
+impl Round {
+    fn add(&mut self, cold: &TrialRow, row: &TrialRow) {
+        self.commits += 1;
+        self.cold = self.cold + cold.wall();
+        self.own = self.own + row.wall();
+        self.phases = self.phases + row.phases();
+        self.avoided = self.avoided + avoided(cold, row);
+        self.steps = self.steps + cold.steps.iter().map(|step| step.time).sum();
+        let traffic = |row: &TrialRow| {
+            row.traffic.bytes(Direction::Pull) + row.traffic.bytes(Direction::Push)
+        };
+        let more = traffic(row).0.saturating_sub(traffic(cold).0);
+        self.bytes = self.bytes + Bytes(more);
+    }
+
+    fn each(&self, sum: Nanos) -> u64 {
+        sum.0 / self.commits.max(1) as u64
+    }
+
+    fn saving(&self) -> f64 {
+        (self.cold.seconds() - self.own.seconds()) / self.commits.max(1) as f64
+    }
+}
+
+/// The hit rate h at which what a hit gains pays for what every commit costs.
+///
+/// Import, push and export are paid at every commit; a hit gains the step time avoided less the
+/// pull. Both are proportional to the share h of step time that hits, so with the measured share
+/// r: h = r · (import + push + export) ÷ (avoided - pull). Ours; nothing published was found.
+fn break_even_hit_rate(costs: &Costs, avoided: Nanos, hit_rate: Option<f64>) -> BreakEven<f64> {
+    let Some(hit_rate) = hit_rate else { return BreakEven::Unknown };
+    let fixed = costs.import + costs.push + costs.export;
+    let gain = avoided.saturating_sub(costs.pull);
+    if fixed.0 == 0 && (gain.0 > 0 || costs.pull.0 == 0) {
+        return BreakEven::Always;
+    }
+    if gain.0 == 0 {
+        return BreakEven::Never;
+    }
+    let rate = hit_rate * fixed.seconds() / gain.seconds();
+    if rate > 1.0 { BreakEven::Never } else { BreakEven::At(rate) }
+}
+
+/// The bandwidth w at which sending `bytes` takes as long as what is saved on a link as fast as
+/// the one measured: w = bytes ÷ saving.
+fn break_even_bandwidth(saving: Option<Estimate>, bytes: Bytes) -> BreakEven<Bytes> {
+    match saving {
+        None => BreakEven::Unknown,
+        Some(saving) if saving.median <= 0.0 => BreakEven::Never,
+        Some(_) if bytes.0 == 0 => BreakEven::Always,
+        Some(saving) => BreakEven::At(Bytes((bytes.0 as f64 / saving.median) as u64)),
+    }
+}
+
+/// The median over rounds of what a whole sequence pushed.
+fn storage(rows: &[&TrialRow]) -> Bytes {
+    let mut pushed: BTreeMap<u32, Bytes> = BTreeMap::new();
+    for row in rows {
+        let sum = pushed.entry(row.round).or_default();
+        *sum = *sum + row.traffic.bytes(Direction::Push);
+    }
+    Bytes(median_of(pushed.into_values().map(|bytes| bytes.0)))
+}
