@@ -14,10 +14,13 @@ pub const FAMILY: &str = "Inter";
 pub const FALLBACKS: &str =
     "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', 'Noto Sans', 'DejaVu Sans', sans-serif";
 
-/// The regular cut as an OpenType file, for pages that embed it.
-pub const REGULAR: &[u8] = include_bytes!("fonts/Inter-Regular.otf");
-/// The semi-bold cut.
-pub const SEMI_BOLD: &[u8] = include_bytes!("fonts/Inter-SemiBold.otf");
+/// The regular cut for pages that embed it.
+pub const REGULAR_WEB: &[u8] = include_bytes!("fonts/Inter-Regular.woff2");
+/// The semi-bold cut for pages that embed it.
+pub const SEMI_BOLD_WEB: &[u8] = include_bytes!("fonts/Inter-SemiBold.woff2");
+
+const REGULAR: &[u8] = include_bytes!("fonts/Inter-Regular.otf");
+const SEMI_BOLD: &[u8] = include_bytes!("fonts/Inter-SemiBold.otf");
 
 /// plotters' font size is the line's height, which is this much of the em that CSS calls size.
 pub const LINE_HEIGHT: f64 = 1.24;

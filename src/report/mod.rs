@@ -6,15 +6,25 @@
 
 mod axis;
 pub mod chart;
+mod csv;
 #[cfg(test)]
 mod example;
+pub mod files;
 mod font;
+mod gather;
+mod html;
+mod markdown;
 mod paint;
 mod scene;
 mod theme;
-mod view;
+mod timelines;
+pub mod view;
 
+pub use csv::trials as csv;
+pub use html::html;
+pub use markdown::markdown;
 pub use paint::{PaintError, png, svg};
 pub use scene::Scene;
 pub use theme::Theme;
+pub use timelines::Timelines;
 pub use view::{View, schema};

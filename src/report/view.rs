@@ -36,9 +36,14 @@ pub struct View {
     pub cells: Vec<Cell>,
     /// Doubts, and what the journals cannot tell; every report shows them.
     pub warnings: Vec<String>,
-    /// Single builds as timelines; possibly not all of them.
+    /// What went wrong in trials that failed, the first few.
+    pub failures: Vec<String>,
+    /// Single builds as timelines; possibly not all of them. Not in `report.json`: they are the
+    /// journal's traces.
+    #[serde(skip)]
     pub timelines: Vec<Timeline>,
     /// Builds that `timelines` leaves out because there are too many.
+    #[serde(skip)]
     pub timelines_left_out: usize,
 }
 

@@ -27,10 +27,11 @@ pub fn bytes(view: &View) -> Option<Scene> {
         place.bar(scene, (0.0, cell.pulled_bytes as f64), 0.66, Ink::Pulled);
         place.bar(scene, (0.0, -(cell.pushed_bytes as f64)), 0.66, Ink::Pushed);
     };
-    let value = |cell: &Cell| match (cell.pushed_bytes, cell.pulled_bytes) {
-        (0, 0) => "nothing".to_owned(),
-        (pushed, pulled) => format!("{} ↑  {} ↓", Bytes(pushed), Bytes(pulled)),
+    let shown = |bytes: u64, arrow: &str| match bytes {
+        0 => "–".to_owned(),
+        bytes => format!("{} {arrow}", Bytes(bytes)),
     };
+    let values = |cell: &Cell| [shown(cell.pushed_bytes, "↑"), shown(cell.pulled_bytes, "↓")];
     let plot = Plot {
         view,
         quantity: Quantity::Bytes,
@@ -38,7 +39,7 @@ pub fn bytes(view: &View) -> Option<Scene> {
         opposite: Some("pushed"),
         greatest: greatest as f64,
         paint: &paint,
-        value: &value,
+        values: &values,
         reference: None,
     };
     body(&mut scene, top, &plot);

@@ -104,8 +104,8 @@ pub struct Plot<'a> {
     /// The greatest value to either side.
     pub greatest: f64,
     pub paint: &'a dyn Fn(&mut Scene, &Cell, &Place),
-    /// What stands at the end of a row.
-    pub value: &'a dyn Fn(&Cell) -> String,
+    /// What stands at the end of a row, in two columns.
+    pub values: &'a dyn Fn(&Cell) -> [String; 2],
     /// A value of each commit that panels repeat as a line.
     pub reference: Option<&'a dyn Fn(usize) -> Option<f64>>,
 }
@@ -195,9 +195,13 @@ fn rows(scene: &mut Scene, top: f64, plot: &Plot<'_>) {
     let widest = |texts: &mut dyn Iterator<Item = f64>| texts.fold(0.0, f64::max);
     let names =
         widest(&mut view.cells.iter().map(|c| Style::LABEL.width(&view.variants[c.variant].name)));
-    let values = widest(&mut view.cells.iter().map(|cell| Style::NOTE.width(&value(plot, cell))));
+    let columns = [0, 1].map(|column| {
+        widest(&mut view.cells.iter().map(|cell| Style::NOTE.width(&values(plot, cell)[column])))
+    });
+    let between = if columns[1] > 0.0 { 12.0 } else { 0.0 };
+    let ends = [scene.width - MARGIN - columns[1] - between, scene.width - MARGIN];
     let left = MARGIN + names.min(NAMES) + 14.0;
-    let right = scene.width - MARGIN - values - 14.0;
+    let right = ends[0] - columns[0] - 14.0;
     let axis = Axis::new(plot.quantity, plot.greatest, if plot.opposite.is_some() { 4 } else { 7 });
     let sides = if plot.opposite.is_some() { 2.0 } else { 1.0 };
     let per_unit = (right - left) / (axis.end * sides);
@@ -246,8 +250,9 @@ fn rows(scene: &mut Scene, top: f64, plot: &Plot<'_>) {
             scene.text(left - 10.0, middle, name, Style::LABEL.anchored(Anchor::End));
             let place = Place { horizontal: true, zero, per_unit, across: middle, thickness: ROW };
             cell(scene, plot, drawn, &place);
-            let text = value(plot, drawn);
-            scene.text(scene.width - MARGIN, middle, text, Style::NOTE.anchored(Anchor::End));
+            for (text, end) in values(plot, drawn).into_iter().zip(ends) {
+                scene.text(end, middle, text, Style::NOTE.anchored(Anchor::End));
+            }
             y += ROW;
         }
         y += 4.0;
@@ -256,8 +261,8 @@ fn rows(scene: &mut Scene, top: f64, plot: &Plot<'_>) {
     scene.height = bottom + 30.0 + MARGIN;
 }
 
-fn value(plot: &Plot<'_>, cell: &Cell) -> String {
-    if cell.built == 0 { "failed".into() } else { (plot.value)(cell) }
+fn values(plot: &Plot<'_>, cell: &Cell) -> [String; 2] {
+    if cell.built == 0 { ["failed".into(), String::new()] } else { (plot.values)(cell) }
 }
 
 fn axis_title(

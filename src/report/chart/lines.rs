@@ -68,7 +68,7 @@ fn lines(
         .map(|&line| Style::LABEL.width(&view.variants[line].name))
         .fold(0.0, f64::max)
         .min(NAMES);
-    let (left, right) = (MARGIN + labels + 8.0, scene.width - MARGIN - names - 34.0);
+    let (left, right) = (MARGIN + labels + 8.0, scene.width - MARGIN - names - 42.0);
     let slot = (right - left) / view.commits.len().max(1) as f64;
     let bottom = top + height;
     let up = |value: f64| bottom - value / axis.end * height;
@@ -91,7 +91,7 @@ fn lines(
                 Some((left + (commit as f64 + 0.5) * slot, up((*value)?)))
             })
             .collect();
-        let (ink, shape) = look(line);
+        let (ink, shape) = look(view, line);
         let radius = (slot / 5.0).clamp(1.5, 4.0);
         for point in &points {
             scene.dot(*point, radius, shape, ink);
@@ -105,35 +105,47 @@ fn lines(
     let wanted: Vec<f64> = ends.iter().map(|(_, (_, y))| *y).collect();
     let placed = spread(&wanted, (top, bottom));
     for ((line, (x, y)), at) in ends.iter().zip(placed) {
-        let (ink, shape) = look(*line);
-        scene.line(vec![(*x, *y), (right, *y), (right + 10.0, at), (right + 14.0, at)], 1.0, ink);
-        scene.dot((right + 18.0, at), 3.5, shape, ink);
+        let (ink, shape) = look(view, *line);
+        scene.line(vec![(*x, *y), (right, *y), (right + 18.0, at), (right + 22.0, at)], 1.0, ink);
+        scene.dot((right + 26.0, at), 3.5, shape, ink);
         let name = Style::LABEL.fit(&view.variants[*line].name, names);
-        scene.text(right + 28.0, at, name, Style::LABEL);
+        scene.text(right + 36.0, at, name, Style::LABEL);
     }
     scene.height = bottom + 30.0 + MARGIN;
     Some(scene)
 }
 
 /// Colour and shape of a line; no two of the first 28 share both.
-fn look(line: usize) -> (Ink, Shape) {
+fn look(view: &View, line: usize) -> (Ink, Shape) {
+    if view.variants[line].is_cold {
+        return (Ink::Muted, Shape::Circle);
+    }
     let shapes = [Shape::Circle, Shape::Square, Shape::Triangle, Shape::Diamond];
     (Ink::Series(line), shapes[(line / SERIES + line) % shapes.len()])
 }
 
-/// Moves sorted positions apart to [`NAME`], as little as needed, within `range` if they fit.
+/// Moves sorted positions apart to [`NAME`], as little as possible in all, and into `range` if they
+/// fit: the isotonic regression of what each would be at without its predecessors (Barlow and
+/// others, *Statistical Inference under Order Restrictions*, 1972, §1.2, pooling of violators).
 fn spread(wanted: &[f64], (top, bottom): (f64, f64)) -> Vec<f64> {
-    let mut placed: Vec<f64> = vec![];
-    for y in wanted {
-        let lowest = placed.last().map_or(top, |last| last + NAME);
-        placed.push(y.max(lowest));
+    let mut pools: Vec<(f64, usize)> = vec![];
+    for (place, y) in wanted.iter().enumerate() {
+        let mut pool = (y - place as f64 * NAME, 1);
+        while let Some(&(mean, size)) = pools.last()
+            && mean > pool.0
+        {
+            let all = size + pool.1;
+            pool = ((mean * size as f64 + pool.0 * pool.1 as f64) / all as f64, all);
+            pools.pop();
+        }
+        pools.push(pool);
     }
-    let mut limit = bottom;
-    for y in placed.iter_mut().rev() {
-        *y = y.min(limit);
-        limit = *y - NAME;
-    }
-    placed
+    let last = bottom - wanted.len().saturating_sub(1) as f64 * NAME;
+    let offsets = pools.into_iter().flat_map(|(mean, size)| std::iter::repeat_n(mean, size));
+    offsets
+        .enumerate()
+        .map(|(place, offset)| offset.min(last).max(top) + place as f64 * NAME)
+        .collect()
 }
 
 #[cfg(test)]
@@ -144,6 +156,7 @@ mod tests {
     fn names_are_moved_apart_and_stay_in_range() {
         assert_eq!(spread(&[10.0, 100.0], (0.0, 200.0)), [10.0, 100.0]);
         assert_eq!(spread(&[100.0, 101.0, 102.0], (0.0, 110.0)), [80.0, 95.0, 110.0]);
+        assert_eq!(spread(&[50.0, 50.0], (0.0, 110.0)), [42.5, 57.5]);
         assert_eq!(spread(&[0.0, 0.0], (0.0, 110.0)), [0.0, 15.0]);
     }
 }

@@ -49,7 +49,7 @@ pub fn phases(view: &View) -> Option<Scene> {
         opposite: None,
         greatest,
         paint: &paint,
-        value: &|cell| axis.value(total(cell)),
+        values: &|cell| [axis.value(total(cell)), String::new()],
         reference: None,
     };
     body(&mut scene, top, &plot);

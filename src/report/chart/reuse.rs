@@ -9,9 +9,11 @@ use crate::report::view::{State, View};
 const ROW: f64 = 16.0;
 const HEADING: f64 = 22.0;
 const BELOW: f64 = 26.0;
-const GAP: f64 = 22.0;
+const GAP: f64 = 14.0;
 /// Steps get at most this much for their names, where panels need the rest.
 const NAMES: f64 = 260.0;
+/// What they get where that puts more panels side by side.
+const NARROW_NAMES: f64 = 200.0;
 /// More steps than this are not legible in one picture.
 const MOST_STEPS: usize = 60;
 
@@ -45,19 +47,18 @@ pub fn reuse(view: &View) -> Option<Scene> {
     }
     let top = head(&mut scene, &explanation, &legend);
 
-    let commits = view.commits.len().max(1) as f64;
     let widest = view.steps.iter().take(steps).map(|step| Style::LABEL.width(step));
-    let names = widest.fold(0.0, f64::max).min(NAMES);
-    let left = MARGIN + names + 12.0;
-    let room = scene.width - MARGIN - left;
-    // Columns as wide as lets all panels stand side by side, within what is legible.
-    let count = variants.len() as f64;
-    let slot = ((room - GAP * (count - 1.0)) / (count * commits)).clamp(14.0, 26.0);
-    let slot = slot.min(room / commits);
-    let panel = slot * commits;
+    let widest = widest.fold(0.0, f64::max);
     let headings = variants.iter().map(|v| Style::HEADING.width(&view.variants[*v].name));
-    let pitch = panel.max(headings.fold(0.0, f64::max).min(110.0)) + GAP;
-    let columns = (((room + GAP) / pitch) as usize).clamp(1, variants.len());
+    let heading = headings.fold(0.0, f64::max).min(110.0);
+    let layout = |names: f64| Layout::new(names, variants.len(), view.commits.len(), heading);
+    let (wide, narrow) = (layout(widest.min(NAMES)), layout(widest.min(NARROW_NAMES)));
+    let fewer_rows = |a: &Layout, b: &Layout| {
+        variants.len().div_ceil(a.columns) < variants.len().div_ceil(b.columns)
+    };
+    let Layout { names, left, slot, pitch, columns } =
+        if fewer_rows(&narrow, &wide) { narrow } else { wide };
+    let (room, panel) = (WIDTH - MARGIN - left, slot * view.commits.len() as f64);
     let height = steps as f64 * ROW;
     for (number, &variant) in variants.iter().enumerate() {
         let (row, column) = (number / columns, number % columns);
@@ -87,6 +88,38 @@ pub fn reuse(view: &View) -> Option<Scene> {
     let rows = variants.len().div_ceil(columns) as f64;
     scene.height = top + rows * (HEADING + height + BELOW) + MARGIN - 6.0;
     Some(scene)
+}
+
+/// How panels share the width.
+struct Layout {
+    /// The room for steps' names.
+    names: f64,
+    /// Where the first panel begins.
+    left: f64,
+    /// The width of a commit.
+    slot: f64,
+    /// From one panel to the next.
+    pitch: f64,
+    columns: usize,
+}
+
+impl Layout {
+    fn new(names: f64, panels: usize, commits: usize, heading: f64) -> Self {
+        let left = MARGIN + names + 12.0;
+        let room = WIDTH - MARGIN - left;
+        let commits = commits.max(1) as f64;
+        // Columns as wide as lets all panels stand side by side, within what is legible.
+        let count = panels as f64;
+        let least = if commits > 12.0 { 8.0 } else { 14.0 };
+        let slot = ((room - GAP * (count - 1.0)) / (count * commits)).clamp(least, 26.0);
+        let slot = slot.min(room / commits);
+        let pitch = (slot * commits).max(heading) + GAP;
+        let columns = (((room + GAP) / pitch) as usize).clamp(1, panels.max(1));
+        // What is left over makes few columns wider.
+        let share = (room + GAP) / columns as f64 - GAP;
+        let slot = if panels > columns { (share / commits).clamp(slot, 26.0) } else { slot };
+        Self { names, left, slot, pitch: (slot * commits).max(heading) + GAP, columns }
+    }
 }
 
 fn square(scene: &mut Scene, (x, y): (f64, f64), slot: f64, state: State) {

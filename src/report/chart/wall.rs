@@ -21,10 +21,13 @@ pub fn wall(view: &View) -> Option<Scene> {
         if view.variants[cell.variant].is_cold { Ink::Muted } else { Ink::Series(0) }
     };
     let cold = view.cold().filter(|_| !as_rows(view));
-    let explanation = match view.rounds {
+    let mut explanation = match view.rounds {
         1 => "One round: every dot is one trial, and no interval can be given.".to_owned(),
         _ => format!("Median of {} with its 95 % interval.", super::rounds(view)),
     };
+    if as_rows(view) && view.cells.iter().any(|cell| cell.times_faster.is_some()) {
+        explanation.push_str(" At the right: how many times faster than cold in the same round.");
+    }
     let mut legend = vec![];
     if view.rounds > 1 {
         let label = "median and 95 % interval".to_owned();
@@ -71,13 +74,11 @@ pub fn wall(view: &View) -> Option<Scene> {
         place.dot(scene, wall.median, 0.0, (place.thickness / 4.0).clamp(1.5, 4.0), ink(cell));
     };
     let axis = Axis::new(Quantity::Seconds, greatest, 7);
-    let value = |cell: &Cell| {
-        let Some(wall) = cell.wall_seconds else { return String::new() };
-        let time = axis.value(wall.median);
-        match cell.times_faster {
-            Some(ratio) => format!("{time}   {:.1}×", ratio.median),
-            None => time,
-        }
+    let values = |cell: &Cell| {
+        [
+            cell.wall_seconds.map_or(String::new(), |wall| axis.value(wall.median)),
+            cell.times_faster.map_or(String::new(), |ratio| format!("{:.1}×", ratio.median)),
+        ]
     };
     let reference = |commit: usize| Some(view.cell(cold?, commit)?.wall_seconds?.median);
     let plot = Plot {
@@ -87,7 +88,7 @@ pub fn wall(view: &View) -> Option<Scene> {
         opposite: None,
         greatest,
         paint: &paint,
-        value: &value,
+        values: &values,
         reference: Some(&reference),
     };
     body(&mut scene, top, &plot);
