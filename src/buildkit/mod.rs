@@ -16,5 +16,7 @@ mod walk;
 mod wire_tests;
 
 pub use channel::{Address, BuildkitError, Connection, disk_usage};
-pub use solve::{BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build};
+pub use solve::{
+    BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build, trace_of,
+};
 pub use status::{Fold, StatusEvent};

@@ -149,6 +149,19 @@ pub async fn build(
     Ok(BuildOutcome { wall, trace, exporter_response, failure, import_errors })
 }
 
+/// The trace of a build that any client ran on this engine, by the build's ref; from the engine's
+/// build history where the build has ended (buildkit `solver/llbsolver/solver.go`, `Solver.Status`).
+pub async fn trace_of(connection: &Connection, reference: &str) -> Result<Trace, BuildkitError> {
+    let failed = BuildkitError::call("Control.Status");
+    let request = StatusRequest { r#ref: reference.to_owned() };
+    let mut stream = connection.control().status(request).await.map_err(&failed)?.into_inner();
+    let mut fold = Fold::default();
+    while let Some(message) = stream.message().await.map_err(&failed)? {
+        fold.add(&message);
+    }
+    Ok(fold.finish())
+}
+
 /// Ends the reading of a status stream with the build.
 struct Reader(tokio::task::JoinHandle<()>);
 

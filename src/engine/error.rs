@@ -46,6 +46,8 @@ pub enum EngineError {
          add a `deb` entry with component main to /etc/apt/sources.list.d"
     )]
     NoMirror,
+    #[error("the Debian packages {packages} are not to be had: {reason}")]
+    NoPackages { packages: String, reason: String },
 }
 
 /// Adds what was being done, to which path, to an I/O error.

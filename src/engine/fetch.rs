@@ -11,7 +11,7 @@ use super::error::at;
 use super::find::{Binaries, dockerd_version, is_new_enough};
 use super::{EngineError, Notice};
 
-const RELEASES: [&str; 2] = ["forky", "trixie"];
+pub(super) const RELEASES: [&str; 2] = ["forky", "trixie"];
 const PACKAGES: [&str; 2] = ["docker.io", "containerd"];
 const PROGRAMS: [&str; 4] = ["dockerd", "containerd", "containerd-shim-runc-v2", "runc"];
 

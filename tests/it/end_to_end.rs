@@ -8,7 +8,7 @@ use cachefrom::measure::{reuse, steps};
 
 /// `cachefrom ARGS`, with engines below `temporary`; the cache directory is the user's, so that
 /// engine and base images are fetched once a machine.
-fn cachefrom(args: &[&str], temporary: &Path) -> Output {
+pub fn cachefrom(args: &[&str], temporary: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cachefrom"))
         .args(args)
         .env("TMPDIR", temporary)
@@ -18,7 +18,7 @@ fn cachefrom(args: &[&str], temporary: &Path) -> Output {
 }
 
 /// What of ours still runs or is mounted below `temporary`.
-fn left_behind(temporary: &Path) -> Vec<String> {
+pub fn left_behind(temporary: &Path) -> Vec<String> {
     let needle = temporary.to_str().unwrap();
     let mut found = vec![];
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
