@@ -68,7 +68,7 @@ impl Axis {
         let digits = match shown.abs() {
             size if size >= 99.95 => 0,
             size if size >= 9.995 => 1,
-            size if size == 0.0 => 0,
+            0.0 => 0,
             _ => 2,
         };
         format!("{shown:.digits$} {}", self.unit)

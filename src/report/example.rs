@@ -140,7 +140,8 @@ fn cell(variant: usize, commit: usize, rounds: usize, steps: usize) -> Cell {
     let seed = variant * 131 + commit * 17;
     let warm = variant > 0 && commit > 0;
     let median = if warm { 2.0 + 5.0 * noise(seed) } else { 8.0 + noise(seed) };
-    let low_high = |low: bool| (rounds > 1).then(|| if low { median * 0.93 } else { median * 1.1 });
+    let low_high =
+        |low: bool| (rounds > 1).then_some(if low { median * 0.93 } else { median * 1.1 });
     let shares = [0.02, 0.03, 0.05, 0.2, 0.35, 0.15, 0.1, 0.08, 0.02];
     let states = (0..steps).filter(|step| noise(seed + step * 7) > 0.05).map(|step| StepState {
         step,

@@ -54,7 +54,7 @@ pub fn summary(view: &View) -> String {
         if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
     };
     format!(
-        "{}: {} in {}, {} of {}, reported by {}",
+        "{}: {} in {}, {} × {}, reported by {}",
         view.scenario,
         plural(view.trials, "trial"),
         plural(view.rounds, "round"),

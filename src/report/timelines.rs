@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::journal::{BuildView, TrialView};
-use crate::measure::{Analysis, Phase, activities};
+use crate::measure::{Analysis, Phase, activities, imports};
 
 use super::gather::variant_places;
 use super::view::{Bar, Timeline, TimelineRow};
@@ -66,12 +66,13 @@ impl<'a> Timelines<'a> {
 }
 
 fn rows(build: &BuildView<'_>) -> Vec<TimelineRow> {
+    let imports = imports(build);
     let mut rows: Vec<TimelineRow> = build
         .trace
         .vertices
         .iter()
         .map(|vertex| {
-            let bars = activities(vertex).into_iter().map(|activity| Bar {
+            let bars = activities(vertex, imports).into_iter().map(|activity| Bar {
                 phase: Phase::ALL.iter().position(|p| *p == activity.phase).unwrap_or(0),
                 from_seconds: activity.interval.start.seconds(),
                 to_seconds: activity.interval.end.seconds(),

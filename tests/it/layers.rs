@@ -25,7 +25,7 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
     ("report", &["journal", "measure", "units"]),
-    ("cli", &["engine", "history", "journal", "measure", "run", "scenario", "units"]),
+    ("cli", &["engine", "history", "journal", "measure", "report", "run", "scenario", "units"]),
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {

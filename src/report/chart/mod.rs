@@ -65,31 +65,6 @@ mod tests {
     }
 
     #[test]
-    fn look() {
-        for size in Size::ALL {
-            let view = example(size);
-            std::fs::write(
-                format!("/tmp/look/{size:?}.html"),
-                crate::report::html(&view, &charts(&view)).unwrap(),
-            )
-            .unwrap();
-            std::fs::write(format!("/tmp/look/{size:?}.md"), crate::report::markdown(&view, None))
-                .unwrap();
-            for c in charts(&example(size)) {
-                for (t, n) in
-                    [(crate::report::Theme::Light, ""), (crate::report::Theme::Dark, "-dark")]
-                {
-                    let p = format!("/tmp/look/{size:?}-{}{n}", c.name);
-                    std::fs::write(format!("{p}.png"), crate::report::png(&c.scene, t).unwrap())
-                        .unwrap();
-                    std::fs::write(format!("{p}.svg"), crate::report::svg(&c.scene, t).unwrap())
-                        .unwrap();
-                }
-            }
-        }
-    }
-
-    #[test]
     fn a_view_without_numbers_has_no_chart() {
         let mut view = example(Size::Seed);
         for cell in &mut view.cells {

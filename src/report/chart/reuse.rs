@@ -114,7 +114,10 @@ impl Layout {
         let slot = ((room - GAP * (count - 1.0)) / (count * commits)).clamp(least, 26.0);
         let slot = slot.min(room / commits);
         let pitch = (slot * commits).max(heading) + GAP;
-        let columns = (((room + GAP) / pitch) as usize).clamp(1, panels.max(1));
+        // What is exactly as wide as its room must not fail for a rounding error.
+        let columns = (((room + GAP) / pitch + 1e-6) as usize).clamp(1, panels.max(1));
+        // Rows of panels are as even as can be.
+        let columns = panels.max(1).div_ceil(panels.max(1).div_ceil(columns));
         // What is left over makes few columns wider.
         let share = (room + GAP) / columns as f64 - GAP;
         let slot = if panels > columns { (share / commits).clamp(slot, 26.0) } else { slot };
