@@ -32,7 +32,12 @@ enum Command {
     /// Write what a journal says as HTML, Markdown, CSV, JSON and charts
     Report(report::Args),
     /// Show which engine would be used, and why
-    Doctor,
+    Doctor {
+        /// The engine to look at: dockerd://[PATH], docker-container://[NAME], docker://, unix://PATH or
+        /// tcp://HOST:PORT
+        #[arg(long, value_name = "ADDRESS")]
+        builder: Option<crate::engine::EngineAddress>,
+    },
     /// Print the JSON Schema of a format
     Schema {
         #[arg(value_enum, default_value = "scenario")]
@@ -67,7 +72,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
-        Command::Doctor => doctor(),
+        Command::Doctor { builder } => doctor(builder.as_ref()),
         Command::Report(args) => report::run(&args),
         Command::Schema { of: Described::Scenario } => {
             print(&format!("{:#}\n", crate::scenario::schema()))
@@ -116,9 +121,10 @@ fn cache_dir() -> PathBuf {
         .join("cachefrom")
 }
 
-fn doctor() -> anyhow::Result<Exit> {
+fn doctor(builder: Option<&crate::engine::EngineAddress>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let text = runtime.block_on(crate::run::doctor(&cache_dir(), &run_root()))?;
+    let (cache_dir, run_root) = (cache_dir(), run_root());
+    let text = runtime.block_on(crate::run::doctor(builder, &cache_dir, &run_root, &say))?;
     print(&text)
 }
 

@@ -14,15 +14,6 @@ use std::path::Path;
 use super::EngineError;
 use super::error::at;
 
-/// Clones the data root `golden` to `into`, which may exist if it is empty.
-pub async fn clone_golden(golden: &Path, into: &Path) -> Result<(), EngineError> {
-    let (golden, into) = (golden.to_owned(), into.to_owned());
-    match tokio::task::spawn_blocking(move || clone_directory(&golden, &into)).await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
 /// Makes a stopped engine's data root a golden one: moves it where it can, else clones it.
 pub(super) fn keep(data_root: &Path, golden: &Path) -> Result<(), EngineError> {
     if let Some(parent) = golden.parent() {
@@ -36,7 +27,8 @@ pub(super) fn keep(data_root: &Path, golden: &Path) -> Result<(), EngineError> {
     }
 }
 
-fn clone_directory(from: &Path, into: &Path) -> Result<(), EngineError> {
+/// Clones the data root `from` to `into`, which may exist if it is empty.
+pub(super) fn clone_directory(from: &Path, into: &Path) -> Result<(), EngineError> {
     if !into.is_dir() {
         fs::create_dir(into).map_err(at("create", into))?;
     }

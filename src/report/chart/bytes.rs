@@ -15,8 +15,8 @@ pub fn bytes(view: &View) -> Option<Scene> {
     let title = format!("{}: bytes that each commit's builds moved, by strategy", view.scenario);
     let mut scene = Scene::new(WIDTH, title);
     let explanation = format!(
-        "Bodies of registry requests, images and caches together; median of {}.",
-        super::rounds(view)
+        "Bodies of registry requests, images and caches together; {}.",
+        super::over_rounds(view)
     );
     let legend = [
         Entry { label: "pushed".into(), sign: Sign::Box(Ink::Pushed) },

@@ -4,7 +4,7 @@
 //! apart without colours.
 
 use super::frame::{MARGIN, WIDTH, head};
-use super::panels::commit_numbers;
+use super::panels::{commit_names, commit_numbers};
 use crate::report::axis::{Axis, Quantity};
 use crate::report::scene::{Anchor, Scene, Shape, Style};
 use crate::report::theme::{Ink, SERIES};
@@ -17,8 +17,8 @@ const NAMES: f64 = 200.0;
 pub fn cumulative(view: &View) -> Option<Scene> {
     let title = format!("{}: time spent building, from the first commit on", view.scenario);
     let explanation = format!(
-        "Wall time of all builds up to a commit, added up within a round; median of {}.",
-        super::rounds(view)
+        "Wall time of all builds up to a commit, added up within a round; {}.",
+        super::over_rounds(view)
     );
     let values = view.variants.iter().map(|variant| variant.cumulative_seconds.clone()).collect();
     lines(view, title, &explanation, Quantity::Seconds, values)
@@ -27,9 +27,9 @@ pub fn cumulative(view: &View) -> Option<Scene> {
 pub fn growth(view: &View) -> Option<Scene> {
     let title = format!("{}: what images and caches take up in the registry", view.scenario);
     let explanation = format!(
-        "Bytes pushed up to a commit, of which nothing is removed; median of {}. \
+        "Bytes pushed up to a commit, of which nothing is removed; {}. \
          Strategies that push nothing are left out.",
-        super::rounds(view)
+        super::over_rounds(view)
     );
     let values = view
         .variants
@@ -111,7 +111,7 @@ fn lines(
         let name = Style::LABEL.fit(&view.variants[*line].name, names);
         scene.text(right + 36.0, at, name, Style::LABEL);
     }
-    scene.height = bottom + 30.0 + MARGIN;
+    scene.height = commit_names(&mut scene, view, bottom + 54.0) + MARGIN - 22.0;
     Some(scene)
 }
 

@@ -39,11 +39,11 @@ pub fn charts(view: &View) -> Vec<Chart> {
     drawn.into_iter().filter_map(|(name, scene)| Some(Chart { name, scene: scene? })).collect()
 }
 
-/// `3 rounds`, `1 round`.
-fn rounds(view: &View) -> String {
+/// `median of 3 rounds`, `one round`.
+fn over_rounds(view: &View) -> String {
     match view.rounds {
-        1 => "1 round".into(),
-        rounds => format!("{rounds} rounds"),
+        1 => "one round".into(),
+        rounds => format!("median of {rounds} rounds"),
     }
 }
 

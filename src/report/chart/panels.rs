@@ -4,6 +4,7 @@ use super::frame::{MARGIN, Place, Plot, cell};
 use crate::report::axis::Axis;
 use crate::report::scene::{Anchor, Scene, Style};
 use crate::report::theme::Ink;
+use crate::report::view::View;
 
 const PLOT: f64 = 104.0;
 const HEADING: f64 = 22.0;
@@ -71,7 +72,30 @@ pub fn panels(scene: &mut Scene, top: f64, plot: &Plot<'_>) {
     };
     let middle = f64::midpoint(left, scene.width - MARGIN);
     scene.text(middle, bottom + 4.0, title, Style::NOTE.anchored(Anchor::Middle));
-    scene.height = bottom + 4.0 + MARGIN;
+    scene.height = commit_names(scene, view, bottom + 26.0) + MARGIN - 20.0;
+}
+
+/// More commits than this are named in the report's table only.
+const MOST_NAMED: usize = 12;
+
+/// What the numbers under slots stand for, below `y`; returns where it ends.
+pub fn commit_names(scene: &mut Scene, view: &View, mut y: f64) -> f64 {
+    if view.commits.len() > MOST_NAMED {
+        return y;
+    }
+    let room = scene.width - 2.0 * MARGIN;
+    let mut x = MARGIN;
+    for (number, commit) in view.commits.iter().enumerate() {
+        let name = Style::NOTE.fit(&format!("{}  {}", number + 1, commit.message), room / 2.0);
+        let wide = Style::NOTE.width(&name);
+        if x > MARGIN && x + wide > scene.width - MARGIN {
+            x = MARGIN;
+            y += 17.0;
+        }
+        scene.text(x, y, name, Style::NOTE);
+        x += wide + 22.0;
+    }
+    y + 17.0
 }
 
 /// Numbers from 1 under slots, as many as fit.

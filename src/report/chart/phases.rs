@@ -17,9 +17,8 @@ pub fn phases(view: &View) -> Option<Scene> {
     let mut scene = Scene::new(WIDTH, title);
     let explanation = match view.rounds {
         1 => "Phases partition the wall time; one round.".to_owned(),
-        _ => format!(
-            "Phases partition the wall time of a build; each is its own median of {}.",
-            super::rounds(view)
+        rounds => format!(
+            "Phases partition the wall time of a build; each is its own median of {rounds} rounds."
         ),
     };
     let seen = |phase: usize| {

@@ -1,7 +1,7 @@
 //! Which steps a cache served: steps × commits, a panel a strategy.
 
 use super::frame::{Entry, MARGIN, Sign, WIDTH, head};
-use super::panels::commit_numbers;
+use super::panels::{commit_names, commit_numbers};
 use crate::report::scene::{Scene, Style};
 use crate::report::theme::Ink;
 use crate::report::view::{State, View};
@@ -86,7 +86,8 @@ pub fn reuse(view: &View) -> Option<Scene> {
         commit_numbers(&mut scene, (x, y + height + 10.0), slot, view.commits.len());
     }
     let rows = variants.len().div_ceil(columns) as f64;
-    scene.height = top + rows * (HEADING + height + BELOW) + MARGIN - 6.0;
+    let bottom = top + rows * (HEADING + height + BELOW);
+    scene.height = commit_names(&mut scene, view, bottom + 8.0) + MARGIN - 6.0;
     Some(scene)
 }
 

@@ -23,7 +23,7 @@ pub fn wall(view: &View) -> Option<Scene> {
     let cold = view.cold().filter(|_| !as_rows(view));
     let mut explanation = match view.rounds {
         1 => "One round: every dot is one trial, and no interval can be given.".to_owned(),
-        _ => format!("Median of {} with its 95 % interval.", super::rounds(view)),
+        _ => format!("Median of {} rounds with its 95 % interval.", view.rounds),
     };
     if as_rows(view) && view.cells.iter().any(|cell| cell.times_faster.is_some()) {
         explanation.push_str(" At the right: how many times faster than cold in the same round.");
