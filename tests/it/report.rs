@@ -22,6 +22,18 @@ fn journal(folder: &Path, change: impl FnOnce(&str) -> String) -> PathBuf {
     path
 }
 
+/// Whether a number that is none stands in a text, an attribute or a value; the page's script and
+/// its fonts may hold these letters.
+fn shows_nan(content: &str) -> bool {
+    ["NaN", "inf", "infinity"].iter().any(|word| {
+        [">", "\"", " ", ",", "(", "| "].iter().any(|before| {
+            ["<", "\"", " ", ",", ")", "×"]
+                .iter()
+                .any(|after| content.contains(&format!("{before}{word}{after}")))
+        })
+    })
+}
+
 fn text(output: &[u8]) -> String {
     String::from_utf8_lossy(output).into_owned()
 }
@@ -63,7 +75,7 @@ fn a_journal_becomes_every_file_and_the_same_bytes_each_time() {
             assert_eq!(&content[..8], b"\x89PNG\r\n\x1a\n", "{}", name.display());
         } else {
             let content = text(&content);
-            assert!(!content.contains("NaN"), "{}", name.display());
+            assert!(!shows_nan(&content), "{}", name.display());
         }
     }
     insta::assert_snapshot!(fs::read_to_string(first.join("report.md")).unwrap());
@@ -105,7 +117,7 @@ fn several_journals_get_a_report_each() {
     let args = ["--format", "md", "--out", out.to_str().unwrap()];
     let output = report(&[&published(), &other, &published()], &args);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let expected = ["---evil/report.md", "jq-2/report.md", "jq/report.md"].map(PathBuf::from);
+    let expected = ["--evil/report.md", "jq/report.md", "jq-2/report.md"].map(PathBuf::from);
     assert_eq!(files(&out), expected);
     let output = report(&[&published(), &other], &["--export-json", "-"]);
     assert_eq!(output.status.code(), Some(2));
@@ -159,7 +171,7 @@ fn a_journal_that_says_little_gets_a_report_that_says_what_it_cannot_tell() {
         for name in ["report.html", "report.md", "report.json"] {
             let content = fs::read_to_string(folder.path().join(name)).unwrap();
             assert!(content.contains(sentence), "{name} does not say {sentence:?}");
-            assert!(!content.contains("NaN"), "{name}");
+            assert!(!shows_nan(&content), "{name}");
         }
         let charts = folder.path().join("charts");
         let drawn = if charts.exists() { files(&charts).len() / 4 } else { 0 };
