@@ -81,11 +81,7 @@ fn variants(analysis: &Analysis, places: &BTreeMap<(usize, usize), usize>) -> Ve
         let name = &analysis.strategies[strategy];
         let about = header.strategies.iter().find(|known| known.name == *name);
         let link_name = analysis.links.get(link).cloned().flatten();
-        let shown = match &link_name {
-            _ if analysis.links.len() < 2 => name.clone(),
-            Some(link) => format!("{name} over {link}"),
-            None => format!("{name} unshaped"),
-        };
+        let shown = analysis.label(strategy, link);
         let sequence = analysis.sequences.iter().find(|s| of_this(s.strategy, s.link));
         let verdict = analysis.verdicts.iter().find(|v| of_this(v.strategy, v.link));
         variants.push(Variant {
@@ -93,7 +89,7 @@ fn variants(analysis: &Analysis, places: &BTreeMap<(usize, usize), usize>) -> Ve
             strategy: name.clone(),
             link: link_name,
             is_cold: name == COLD,
-            verdict: verdict.map(|found| self::verdict(&shown, found)),
+            verdict: verdict.map(|found| self::verdict(analysis, found)),
             cumulative_seconds: sequence.map_or(vec![], |sequence| {
                 sequence.time.iter().map(|time| time.map(Nanos::seconds)).collect()
             }),
@@ -115,10 +111,10 @@ fn estimate(from: statistics::Estimate) -> Estimate {
     }
 }
 
-fn verdict(name: &str, from: &measure::Verdict) -> Verdict {
+fn verdict(analysis: &Analysis, from: &measure::Verdict) -> Verdict {
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     Verdict {
-        sentence: sentence(name, from),
+        sentence: analysis.sentence(from),
         saving_seconds: from.saving.map(estimate),
         times_faster: from.ratio.map(|paired| estimate(paired.ratio)),
         call: match from.call {
@@ -143,42 +139,6 @@ fn verdict(name: &str, from: &measure::Verdict) -> Verdict {
             other => other.to_string(),
         },
         storage_bytes: from.storage.0,
-    }
-}
-
-/// Did it pay?
-fn sentence(name: &str, verdict: &measure::Verdict) -> String {
-    let rounds = match verdict.rounds {
-        1 => "1 round".to_owned(),
-        rounds => format!("{rounds} rounds"),
-    };
-    let (Some(saving), Some(ratio)) = (verdict.saving, verdict.ratio) else {
-        return format!("{name}: no round in which it and cold built every commit");
-    };
-    let seconds = |seconds: f64| Nanos((seconds.abs() * 1e9).round() as u64).to_string();
-    let signed = |value: f64| match value {
-        value if value < 0.0 => format!("-{}", seconds(value)),
-        value => seconds(value),
-    };
-    let interval = saving.interval.map_or(String::new(), |range| {
-        format!(" (95 %: {} to {})", signed(range.low), signed(range.high))
-    });
-    let ratio_words = match ratio.ratio.median {
-        ratio if ratio >= 1.0 => format!("{ratio:.2}× faster than cold"),
-        ratio => format!("{:.2}× slower than cold", 1.0 / ratio.max(f64::MIN_POSITIVE)),
-    };
-    let gain = if saving.median >= 0.0 { "saves" } else { "costs" };
-    let amount = format!("{gain} {} a commit{interval}, {ratio_words}", seconds(saving.median));
-    match verdict.call {
-        Call::CannotTell => {
-            format!("{name}: cannot tell from {rounds} whether it pays; seen so far: {amount}")
-        }
-        Call::NoDifference => format!("{name}: no difference from cold was found in {rounds}"),
-        Call::Faster | Call::Slower if !ratio.matters() => {
-            format!("{name} differs from cold by too little to matter: it {amount}")
-        }
-        Call::Faster => format!("{name} pays: it {amount}"),
-        Call::Slower => format!("{name} does not pay: it {amount}"),
     }
 }
 

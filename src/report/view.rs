@@ -74,7 +74,7 @@ pub struct Variant {
 /// Whether a strategy paid.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// In one sentence.
+    /// In words.
     pub sentence: String,
     /// Seconds saved per commit after the first; negative where it cost more than it gave.
     pub saving_seconds: Option<Estimate>,

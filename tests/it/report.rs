@@ -155,13 +155,13 @@ fn a_journal_that_says_little_gets_a_report_that_says_what_it_cannot_tell() {
     };
     let one = |text: &str| text.lines().take(2).map(|line| format!("{line}\n")).collect();
     type Change<'a> = &'a dyn Fn(&str) -> String;
-    let cases: [(Change<'_>, &str, usize); 4] = [
-        (&header, "the journal holds no trial", 0),
-        (&failed, "none of 30 trials was built", 0),
-        (&|text| text[..text.len() - 300].to_owned(), "last line was cut", 7),
-        (&one, "1 round cannot tell strategies apart", 7),
+    let cases: [(Change<'_>, &str, std::ops::RangeInclusive<usize>); 4] = [
+        (&header, "the journal holds no trial", 0..=0),
+        (&failed, "none of 30 trials was built", 1..=1),
+        (&|text| text[..text.len() - 300].to_owned(), "last line was cut", 7..=7),
+        (&one, "1 round cannot tell strategies apart", 4..=7),
     ];
-    for (change, sentence, least) in cases {
+    for (change, sentence, expected) in cases {
         let folder = tempfile::tempdir().unwrap();
         let path = journal(folder.path(), change);
         let output = report(&[&path], &[]);
@@ -175,8 +175,8 @@ fn a_journal_that_says_little_gets_a_report_that_says_what_it_cannot_tell() {
         }
         let charts = folder.path().join("charts");
         let drawn = if charts.exists() { files(&charts).len() / 4 } else { 0 };
-        // One trial has no traffic to show, perhaps, but a wall time and a timeline.
-        assert!(if least == 0 { drawn == 0 } else { drawn >= 4 }, "{sentence}: {drawn} charts");
+        // Of trials that failed nothing but the timeline can be drawn; of one, not all.
+        assert!(expected.contains(&drawn), "{sentence}: {drawn} charts");
     }
 }
 
