@@ -14,5 +14,9 @@ pub mod trial;
 pub mod run;
 pub mod journal;
 pub mod measure;
+<<<<<<< HEAD
 pub mod check;
+=======
+pub mod report;
+>>>>>>> main
 pub mod cli;

@@ -7,6 +7,7 @@ mod exit;
 mod gate;
 mod plugin;
 mod progress;
+mod report;
 mod run;
 mod table;
 
@@ -30,6 +31,7 @@ pub struct Cli {
 enum Command {
     /// Build a scenario's commits under its cache strategies and record what each cost and reused
     Run(run::Args),
+<<<<<<< HEAD
     /// Hold a run against a baseline: exit 3 where the cache got worse
     Check(check::CheckArgs),
     /// Show runs side by side
@@ -38,6 +40,10 @@ enum Command {
     Baseline(check::BaselineArgs),
     /// Join the journals of a run that was split with --partition
     Merge(check::MergeArgs),
+=======
+    /// Write what a journal says as HTML, Markdown, CSV, JSON and charts
+    Report(report::Args),
+>>>>>>> main
     /// Show which engine would be used, and why
     Doctor {
         /// The engine to look at: dockerd://[PATH], docker-container://[NAME], docker://, unix://PATH or
@@ -45,10 +51,22 @@ enum Command {
         #[arg(long, value_name = "ADDRESS")]
         builder: Option<crate::engine::EngineAddress>,
     },
-    /// Print the JSON Schema of scenario files
-    Schema,
+    /// Print the JSON Schema of a format
+    Schema {
+        #[arg(value_enum, default_value = "scenario")]
+        of: Described,
+    },
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
+}
+
+/// A format that has a schema.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Described {
+    /// Scenario files
+    Scenario,
+    /// report.json
+    Report,
 }
 
 /// Parses the command line and runs its command.
@@ -72,7 +90,13 @@ pub fn main() -> ExitCode {
         Command::Baseline(args) => check::baseline(&args),
         Command::Merge(args) => check::merge(&args),
         Command::Doctor { builder } => doctor(builder.as_ref()),
-        Command::Schema => print(&format!("{:#}\n", crate::scenario::schema())),
+        Command::Report(args) => report::run(&args),
+        Command::Schema { of: Described::Scenario } => {
+            print(&format!("{:#}\n", crate::scenario::schema()))
+        }
+        Command::Schema { of: Described::Report } => {
+            print(&format!("{:#}\n", crate::report::schema()))
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cachefrom", &mut script);

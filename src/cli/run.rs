@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Exit;
 use super::gate::{Dockerfile, Gate, GateError};
 use super::progress::{Progress, Shown};
+use super::report;
 use super::table::table;
 use crate::check::{Checked, Verdict, assertions, check};
 use crate::engine::EngineAddress;
@@ -59,6 +60,8 @@ pub struct Args {
     /// Print what would be built, and build nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    exports: report::Exports,
     #[arg(long, value_enum, default_value_t = Progress::Auto, env = "BUILDKIT_PROGRESS")]
     progress: Progress,
 }
@@ -67,10 +70,14 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded: Vec<Loaded> =
         args.scenarios.iter().map(|path| scenario::load(path)).collect::<Result<_, _>>()?;
+<<<<<<< HEAD
     let alone = args.baseline.as_ref().map(|_| "--baseline").or(args.gate.one_file());
     if let Some(flag) = alone.filter(|_| loaded.len() > 1) {
         return Err(GateError::OneScenario { flag }.into());
     }
+=======
+    args.exports.check(loaded.len())?;
+>>>>>>> main
     let mut worst = Exit::Done;
     for loaded in &loaded {
         let options = options(args, loaded)?;
@@ -190,10 +197,33 @@ fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
         return Ok(Exit::Interrupted);
     };
     let path = options.out.join("journal.jsonl");
-    if args.progress != Progress::Rawjson {
-        super::print(&format!("\n{}\n{}\n", table(&recorded), path.display()))?;
+    let summary = format!("\n{}\n{}\n", table(&recorded), path.display());
+    match args.progress {
+        Progress::Rawjson => {}
+        // Standard output is for what was asked for there.
+        _ if args.exports.to_stdout() => super::say(&summary),
+        _ => {
+            super::print(&summary)?;
+        }
     }
+<<<<<<< HEAD
     let gate = judge(args, loaded, &recorded, baseline.as_deref())?;
+=======
+    report::after_run(&path, &args.exports)?;
+    let asserted: Vec<Assertions> = loaded
+        .scenario
+        .commits
+        .iter()
+        .map(|commit| Assertions {
+            must_hit: commit.must_hit.clone(),
+            must_miss: commit.must_miss.clone(),
+        })
+        .collect();
+    let broken = violations(&recorded, &asserted);
+    for sentence in &broken {
+        super::say(&format!("assertion failed: {sentence}"));
+    }
+>>>>>>> main
     let exit = exit_of(&recorded);
     Ok(if exit == Exit::Done { gate } else { exit })
 }

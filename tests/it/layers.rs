@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("units", &[]),
     ("trace", &["units"]),
     ("strategy", &[]),
@@ -31,7 +31,11 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
     ("check", &["journal", "measure", "registry", "scenario", "strategy", "trace", "units"]),
-    ("cli", &["check", "engine", "history", "journal", "measure", "run", "scenario", "units"]),
+    ("report", &["journal", "measure", "units"]),
+    (
+        "cli",
+        &["check", "engine", "history", "journal", "measure", "report", "run", "scenario", "units"],
+    ),
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {

@@ -1,0 +1,333 @@
+//! Runs held against baselines: made-up journals for the rules, real engines for the whole.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cachefrom::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown};
+use cachefrom::check::{Checked, Rule, Tolerances, Verdict, check, merged, pruned, text};
+use cachefrom::journal::{Line, Recorded};
+use cachefrom::measure::Analysis;
+use proptest::prelude::*;
+
+use crate::end_to_end::{cachefrom, left_behind};
+use crate::journals::{self, Step, bad, good, journal, steps};
+
+fn recorded(lines: &[Line]) -> Recorded {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    std::fs::write(&path, journals::text(lines)).unwrap();
+    Recorded::read(&path).unwrap()
+}
+
+fn analysis(steps: &[Step], rounds: u32) -> Analysis {
+    Analysis::of(&recorded(&journal(steps, rounds, |_| 1.0)))
+}
+
+fn checked(before: &[Step], after: &[Step]) -> Checked {
+    check(&analysis(before, 1), &analysis(after, 1), &Tolerances::default()).unwrap()
+}
+
+#[test]
+fn a_copy_moved_above_the_install_is_caught_in_one_round_with_its_cause() {
+    let checked = checked(&good(), &bad());
+    assert_eq!(checked.verdict(), Verdict::Regressed);
+    let lost: Vec<_> =
+        checked.of(Verdict::Regressed).filter(|finding| finding.rule == Rule::Reuse).collect();
+    let names: Vec<_> = lost.iter().map(|finding| finding.step.as_deref().unwrap()).collect();
+    assert_eq!(names, ["[3/5] COPY lock .", "[4/5] RUN install"]);
+    let cause = "because [2/5] COPY . . is rebuilt and now comes before it";
+    assert!(lost[1].evidence.contains(cause), "{}", lost[1].evidence);
+    assert!(checked.of(Verdict::Regressed).any(|finding| finding.rule == Rule::Pushed));
+}
+
+#[test]
+fn the_reverse_change_is_an_improvement_and_no_change_passes() {
+    assert_eq!(checked(&bad(), &good()).verdict(), Verdict::Improved);
+    assert_eq!(checked(&good(), &good()).verdict(), Verdict::Pass);
+}
+
+#[test]
+fn an_instruction_that_was_also_edited_is_still_caught() {
+    let edited = steps(&[("COPY . .", true), ("COPY lock .", true), ("RUN install -q", true)]);
+    let checked = checked(&good(), &edited);
+    let lost = |name: &str| {
+        checked.of(Verdict::Regressed).any(|finding| finding.step.as_deref() == Some(name))
+    };
+    assert!(lost("[4/4] RUN install -q"), "{checked:?}");
+}
+
+#[test]
+fn a_step_that_wavered_before_raises_no_alarm_and_one_that_begins_to_does() {
+    let wavering = |line: &mut Line, round: u32| {
+        if let Line::Trial(trial) = line
+            && (trial.key.round, trial.key.commit) == (round, 1)
+        {
+            trial.builds[0].trace.vertices[1].cached = false;
+        }
+    };
+    let steady = journal(&good(), 3, |_| 1.0);
+    let mut one = steady.clone();
+    one.iter_mut().for_each(|line| wavering(line, 1));
+    let mut other = steady.clone();
+    other.iter_mut().for_each(|line| wavering(line, 2));
+    let check = |before: &[Line], after: &[Line]| {
+        let (before, after) = (Analysis::of(&recorded(before)), Analysis::of(&recorded(after)));
+        check(&before, &after, &Tolerances::default()).unwrap()
+    };
+    let begins = check(&steady, &one);
+    assert!(begins.of(Verdict::Regressed).any(|finding| finding.rule == Rule::Flaky));
+    assert_eq!(check(&one, &other).of(Verdict::Regressed).count(), 0);
+    assert_eq!(check(&one, &steady).verdict(), Verdict::Improved);
+}
+
+#[test]
+fn time_is_judged_with_rounds_enough_and_only_then() {
+    let slow = |rounds: u32, factor: f64| {
+        let noise = |key: &cachefrom::journal::TrialKey| {
+            let own = if key.strategy == "cold" { 1.0 } else { factor };
+            own * (1.0 + f64::from(key.round) * 0.001)
+        };
+        Analysis::of(&recorded(&journal(&good(), rounds, noise)))
+    };
+    let time = |before: &Analysis, after: &Analysis| {
+        let checked = check(before, after, &Tolerances::default()).unwrap();
+        let found = checked.findings.iter().find(|finding| finding.rule == Rule::Time);
+        found.unwrap().verdict
+    };
+    assert_eq!(time(&slow(8, 1.0), &slow(8, 1.5)), Verdict::Regressed);
+    assert_eq!(time(&slow(8, 1.5), &slow(8, 1.0)), Verdict::Improved);
+    assert_eq!(time(&slow(8, 1.0), &slow(8, 1.03)), Verdict::Pass);
+    assert_eq!(time(&slow(2, 1.0), &slow(8, 1.5)), Verdict::CannotTell);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_run_regresses_against_itself_or_its_pruned_form(
+        missed in proptest::collection::vec(any::<bool>(), 1..6),
+        rounds in 1u32..4,
+    ) {
+        let steps: Vec<Step> = missed
+            .iter()
+            .enumerate()
+            .map(|(n, missed)| Step { text: format!("RUN step {n}"), missed: *missed })
+            .collect();
+        let whole = recorded(&journal(&steps, rounds, |key| 1.0 + f64::from(key.round)));
+        let (header, trials) = pruned(&whole);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pruned.jsonl");
+        let bytes = text(&header, &trials, whole.end.as_ref()).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        let kept = Recorded::read(&path).unwrap();
+        // Saving what was saved changes no byte: stable under git.
+        let (header, trials) = pruned(&kept);
+        prop_assert_eq!(text(&header, &trials, kept.end.as_ref()).unwrap(), bytes);
+        let (whole, kept) = (Analysis::of(&whole), Analysis::of(&kept));
+        for (before, after) in [(&whole, &whole), (&kept, &whole)] {
+            let checked = check(before, after, &Tolerances::default()).unwrap();
+            let changed = checked.of(Verdict::Regressed).chain(checked.of(Verdict::Improved));
+            prop_assert_eq!(changed.count(), 0);
+        }
+    }
+}
+
+#[test]
+fn other_scenarios_and_runs_without_a_common_cell_are_refused() {
+    let before = analysis(&good(), 1);
+    let mut after = before.clone();
+    after.header.scenario = "else".into();
+    assert!(check(&before, &after, &Tolerances::default()).is_err());
+    let mut after = before.clone();
+    after.cells.clear();
+    assert!(check(&before, &after, &Tolerances::default()).is_err());
+}
+
+const DOCKERFILE: &str = "FROM x\nCOPY . .\nCOPY lock .\nRUN install\nRUN make\n";
+
+#[test]
+fn annotations_name_the_line_and_strange_text_cannot_break_out() {
+    let mut checked = checked(&good(), &bad());
+    let text = annotations(&checked, "a,b:c/Dockerfile", |_| Some(DOCKERFILE));
+    assert!(text.contains("::error file=a%2Cb%3Ac/Dockerfile,line=3,"), "{text}");
+    assert!(text.contains("line=4,"), "{text}");
+    checked.findings[0].verdict = Verdict::Regressed;
+    checked.findings[0].evidence = "a\n::stop-commands::b <script>|".into();
+    let text = annotations(&checked, "Dockerfile", |_| None);
+    assert!(text.lines().all(|line| line.starts_with("::error ")), "{text}");
+    let table = markdown(&checked);
+    assert!(table.contains("&lt;script&gt;\\|") && !table.contains("<script>"), "{table}");
+}
+
+#[test]
+fn junit_holds_its_schema_whatever_the_names_are() {
+    let mut checked = checked(&good(), &bad());
+    checked.scenario = "<&\"\u{1}".into();
+    checked.findings[0].verdict = Verdict::CannotTell;
+    checked.findings[1].evidence = "]]> \u{0}\u{ffff} \t\n é".into();
+    let folder = tempfile::tempdir().unwrap();
+    for (number, stamp) in ["2026-11-25T03:57:49Z", "", "nonsense of twenty"].iter().enumerate() {
+        let path = folder.path().join(format!("{number}.xml"));
+        std::fs::write(&path, junit(&checked, stamp)).unwrap();
+        assert_valid_junit(&path);
+    }
+    // The check itself can fail.
+    let path = folder.path().join("wrong.xml");
+    std::fs::write(&path, junit(&checked, "").replace("classname=", "class=")).unwrap();
+    assert!(!xmllint(&path).status.success());
+}
+
+#[test]
+fn dashboards_get_a_number_a_cell_and_a_badge_says_the_verdict() {
+    let run = analysis(&good(), 1);
+    let metrics = bencher(&run);
+    let edit = &metrics["made-up/registry-max/edit"];
+    assert_eq!(edit["reuse"]["value"], 0.5);
+    assert_eq!(edit["pushed"]["value"], 2_000_000.0);
+    assert_eq!(edit["latency"]["value"], 2_070_000_000.0);
+    let entries = benchmark_action(&run);
+    let rebuilt = entries.as_array().unwrap().iter().find(|entry| {
+        entry["name"] == "made-up/registry-max/edit: rebuilt" && entry["unit"] == "share"
+    });
+    assert_eq!(rebuilt.unwrap()["value"], 0.5);
+    assert!(badge(&checked(&good(), &bad())).contains(">regressed</text>"));
+}
+
+#[test]
+fn parts_are_joined_and_mixed_machines_or_doubles_are_refused() {
+    let lines = journal(&good(), 2, |_| 1.0);
+    let part = |round: u32| {
+        let of_round = |line: &&Line| match line {
+            Line::Trial(trial) => trial.key.round == round,
+            _ => true,
+        };
+        recorded(&lines.iter().filter(of_round).cloned().collect::<Vec<_>>())
+    };
+    let named = |part: Recorded, name: &str| (PathBuf::from(name), part);
+    let (header, trials, end) = merged(&[named(part(1), "b"), named(part(0), "a")], false).unwrap();
+    let joined = recorded(
+        &std::iter::once(Line::Header(Box::new(header)))
+            .chain(trials.into_iter().map(|trial| Line::Trial(Box::new(trial))))
+            .chain([Line::End(end)])
+            .collect::<Vec<_>>(),
+    );
+    let keys = |run: &Recorded| run.trials.iter().map(|t| t.key.clone()).collect::<Vec<_>>();
+    let mut whole = keys(&recorded(&lines));
+    whole.sort();
+    assert_eq!(keys(&joined), whole);
+    assert!(merged(&[named(part(0), "a"), named(part(0), "b")], false).is_err());
+    let mut other = part(1);
+    other.header.environment.cpu = "another".into();
+    let parts = [named(part(0), "a"), named(other, "b")];
+    assert!(merged(&parts, false).unwrap_err().to_string().contains("--mixed"));
+    assert!(merged(&parts, true).is_ok());
+}
+
+const TINY: &str = r#"
+schema = 1
+name = "tiny"
+source = "app"
+strategies = ["cold", "registry-max"]
+[build]
+dockerfile = "Dockerfile"
+[[commit]]
+message = "first"
+[[commit]]
+message = "edit the source"
+edits = [{ write = "main.c", content = "int edited;" }]
+assert = [{ strategies = ["registry-*"], max-pulled = "50 MB", max-cache-size = "1 GB" }]
+"#;
+
+const ORDER: [&str; 3] = ["COPY lock .\n", "RUN cp lock installed\n", "COPY . .\n"];
+
+fn tree(folder: &Path, order: [usize; 3]) {
+    std::fs::create_dir_all(folder.join("app")).unwrap();
+    let instructions: String = order.into_iter().map(|place| ORDER[place]).collect();
+    let dockerfile = format!("FROM busybox\nWORKDIR /src\n{instructions}RUN cat main.c > made\n");
+    std::fs::write(folder.join("app/Dockerfile"), dockerfile).unwrap();
+    std::fs::write(folder.join("app/lock"), "1\n").unwrap();
+    std::fs::write(folder.join("app/main.c"), "int main;\n").unwrap();
+    std::fs::write(folder.join("tiny.toml"), TINY).unwrap();
+}
+
+#[test]
+fn a_ruined_cache_ends_in_exit_3_with_step_line_and_junit_and_its_repair_in_exit_0() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("repository");
+    let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let run = |out: &str, more: &[&str]| {
+        let (scenario, out) = (at("tiny.toml"), at(out));
+        let mut args = vec!["run", &scenario, "--out", &out, "--progress", "quiet"];
+        args.extend(more);
+        let output = cachefrom(&args, temporary.path());
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), stdout, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let saved = at("saved");
+    let save = |name: &str, out: &str| {
+        let journal = at(&format!("{out}/journal.jsonl"));
+        let args = ["baseline", "save", name, &journal, "--baseline-dir", &saved];
+        assert_eq!(cachefrom(&args, temporary.path()).status.code(), Some(0));
+    };
+    let early = run("none", &["--baseline", "missing", "--baseline-dir", &saved]);
+    assert_eq!(early.0, Some(2), "{early:?}");
+
+    tree(&folder, [0, 1, 2]);
+    let first = run("good", &[]);
+    assert_eq!(first.0, Some(0), "{first:?}");
+    save("good", "good");
+
+    tree(&folder, [2, 0, 1]);
+    let xml = at("junit.xml");
+    let gate = ["--baseline-dir", &saved, "--annotations", "always", "--junit", &xml];
+    let ruined = run("bad", &[&["--baseline", "good"], &gate[..]].concat());
+    assert_eq!(ruined.0, Some(3), "{ruined:?}");
+    assert!(ruined.1.contains("[5/6] RUN cp lock installed was reused and is rebuilt"));
+    let line = ruined.1.lines().find(|line| line.starts_with("::error") && line.contains("[5/6]"));
+    assert!(line.unwrap().contains("app/Dockerfile,line=5,"), "{line:?}");
+    assert_valid_junit(Path::new(&xml));
+    assert!(std::fs::read_to_string(&xml).unwrap().contains("<failure type=\"reuse\""));
+    save("bad", "bad");
+
+    tree(&folder, [0, 1, 2]);
+    let repaired = run("again", &[&["--baseline", "bad"], &gate[..]].concat());
+    assert_eq!(repaired.0, Some(0), "{repaired:?}");
+    assert!(repaired.1.contains("tiny: improved"), "{repaired:?}");
+    assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
+}
+
+fn assert_valid_junit(path: &Path) {
+    let output = xmllint(path);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Validates `path`; where the machine has no xmllint it is fetched once, through apt.
+fn xmllint(path: &Path) -> std::process::Output {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/junit/JUnit.xsd");
+    let validate = |program: &Path, libraries: &str| {
+        Command::new(program)
+            .args(["--noout", "--nonet", "--schema"])
+            .args([schema.as_path(), path])
+            .env("LD_LIBRARY_PATH", libraries)
+            .output()
+    };
+    if let Ok(output) = validate(Path::new("xmllint"), "") {
+        return output;
+    }
+    static FETCHED: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
+    let root = FETCHED.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let script =
+            "apt-get download libxml2-utils libxml2 && for deb in *.deb; do dpkg -x $deb .; done";
+        let status = Command::new("sh").args(["-ec", script]).current_dir(folder.path()).output();
+        assert!(
+            status.unwrap().status.success(),
+            "install libxml2-utils: xmllint is not to be had"
+        );
+        folder
+    });
+    let libraries = std::fs::read_dir(root.path().join("usr/lib")).unwrap().flatten();
+    let libraries: Vec<String> =
+        libraries.map(|entry| entry.path().to_str().unwrap().to_owned()).collect();
+    validate(&root.path().join("usr/bin/xmllint"), &libraries.join(":")).unwrap()
+}
