@@ -14,9 +14,6 @@ pub mod trial;
 pub mod run;
 pub mod journal;
 pub mod measure;
-<<<<<<< HEAD
 pub mod check;
-=======
 pub mod report;
->>>>>>> main
 pub mod cli;

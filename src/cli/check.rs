@@ -78,7 +78,7 @@ pub fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let (header, trials, end) = merged(&parts, args.mixed)?;
     if args.out.exists() {
         let source = std::io::ErrorKind::AlreadyExists.into();
-        return Err(super::gate::WriteError { path: args.out.clone(), source }.into());
+        return Err(super::gate::NotWritten { path: args.out.clone(), source }.into());
     }
     write(&args.out, &text(&header, &trials, Some(&end))?)?;
     super::print(&format!("{} trials in {}\n", trials.len(), args.out.display()))

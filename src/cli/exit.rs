@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::gate::{GateError, WriteError};
+use super::gate::{GateError, NotWritten};
 use crate::check::{CheckError, MergeError, ToleranceError};
 use crate::engine::EngineError;
 use crate::journal::JournalError;
@@ -49,7 +49,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
     if error.downcast_ref::<Diagnostics>().is_some() {
         return Exit::Usage;
     }
-    if error.downcast_ref::<WriteError>().is_some() {
+    if error.downcast_ref::<NotWritten>().is_some() {
         return Exit::NotWritten;
     }
     if let Some(error) = error.downcast_ref::<CheckError>() {

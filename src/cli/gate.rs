@@ -31,7 +31,7 @@ pub enum GateError {
 /// A result that could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {path}", path = path.display())]
-pub struct WriteError {
+pub struct NotWritten {
     pub path: PathBuf,
     pub source: std::io::Error,
 }
@@ -243,8 +243,8 @@ fn tolerances_in(path: &Path) -> Result<CheckTable, GateError> {
 }
 
 /// The whole of a file, or what was there before.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    let error = |source| WriteError { path: path.into(), source };
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), NotWritten> {
+    let error = |source| NotWritten { path: path.into(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(error)?;
@@ -260,9 +260,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     file.persist(path).map(drop).map_err(|failed| error(failed.error))
 }
 
-fn append(path: &Path, text: &str) -> Result<(), WriteError> {
+fn append(path: &Path, text: &str) -> Result<(), NotWritten> {
     let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
     opened
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|source| WriteError { path: path.into(), source })
+        .map_err(|source| NotWritten { path: path.into(), source })
 }

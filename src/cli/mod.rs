@@ -31,7 +31,6 @@ pub struct Cli {
 enum Command {
     /// Build a scenario's commits under its cache strategies and record what each cost and reused
     Run(run::Args),
-<<<<<<< HEAD
     /// Hold a run against a baseline: exit 3 where the cache got worse
     Check(check::CheckArgs),
     /// Show runs side by side
@@ -40,10 +39,8 @@ enum Command {
     Baseline(check::BaselineArgs),
     /// Join the journals of a run that was split with --partition
     Merge(check::MergeArgs),
-=======
     /// Write what a journal says as HTML, Markdown, CSV, JSON and charts
     Report(report::Args),
->>>>>>> main
     /// Show which engine would be used, and why
     Doctor {
         /// The engine to look at: dockerd://[PATH], docker-container://[NAME], docker://, unix://PATH or

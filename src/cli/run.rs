@@ -70,14 +70,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded: Vec<Loaded> =
         args.scenarios.iter().map(|path| scenario::load(path)).collect::<Result<_, _>>()?;
-<<<<<<< HEAD
     let alone = args.baseline.as_ref().map(|_| "--baseline").or(args.gate.one_file());
     if let Some(flag) = alone.filter(|_| loaded.len() > 1) {
         return Err(GateError::OneScenario { flag }.into());
     }
-=======
     args.exports.check(loaded.len())?;
->>>>>>> main
     let mut worst = Exit::Done;
     for loaded in &loaded {
         let options = options(args, loaded)?;
@@ -206,24 +203,8 @@ fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
             super::print(&summary)?;
         }
     }
-<<<<<<< HEAD
-    let gate = judge(args, loaded, &recorded, baseline.as_deref())?;
-=======
     report::after_run(&path, &args.exports)?;
-    let asserted: Vec<Assertions> = loaded
-        .scenario
-        .commits
-        .iter()
-        .map(|commit| Assertions {
-            must_hit: commit.must_hit.clone(),
-            must_miss: commit.must_miss.clone(),
-        })
-        .collect();
-    let broken = violations(&recorded, &asserted);
-    for sentence in &broken {
-        super::say(&format!("assertion failed: {sentence}"));
-    }
->>>>>>> main
+    let gate = judge(args, loaded, &recorded, baseline.as_deref())?;
     let exit = exit_of(&recorded);
     Ok(if exit == Exit::Done { gate } else { exit })
 }
