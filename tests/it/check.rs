@@ -296,6 +296,38 @@ fn a_ruined_cache_ends_in_exit_3_with_step_line_and_junit_and_its_repair_in_exit
     assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
 }
 
+#[test]
+fn every_shell_command_of_the_ci_document_works_in_its_order() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("repository");
+    tree(&folder, [0, 1, 2]);
+    std::fs::rename(folder.join("tiny.toml"), folder.join("scenario.toml")).unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_cachefrom")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let blocks = document.split("```sh\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("```").next().unwrap().lines());
+    let mut commands = 0;
+    for line in lines {
+        let output = Command::new("sh")
+            .args(["-ec", line])
+            .current_dir(&folder)
+            .env("PATH", &path)
+            .env("TMPDIR", temporary.path())
+            .env_remove("GITHUB_STEP_SUMMARY")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        commands += 1;
+    }
+    assert_eq!(commands, 6);
+    for written in ["junit.xml", "bmf.json", "benchmark.json", "badge.svg", "summary.md"] {
+        assert!(folder.join("results").join(written).is_file(), "{written}");
+    }
+    assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
+}
+
 fn assert_valid_junit(path: &Path) {
     let output = xmllint(path);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
