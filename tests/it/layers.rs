@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("units", &[]),
     ("trace", &["units"]),
     ("strategy", &[]),
@@ -30,7 +30,8 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
         ],
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
-    ("cli", &["engine", "history", "journal", "measure", "run", "scenario", "units"]),
+    ("report", &["journal", "measure", "units"]),
+    ("cli", &["engine", "history", "journal", "measure", "report", "run", "scenario", "units"]),
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {
