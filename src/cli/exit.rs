@@ -75,6 +75,7 @@ fn journal(error: &JournalError) -> Exit {
         JournalError::Read { .. }
         | JournalError::Parse { .. }
         | JournalError::NoHeader { .. }
-        | JournalError::Format { .. } => Exit::Usage,
+        | JournalError::Format { .. }
+        | JournalError::Mixed { .. } => Exit::Usage,
     }
 }

@@ -21,6 +21,8 @@ pub enum JournalError {
     NoHeader { path: PathBuf },
     #[error("{path} has format {found}, this build reads {SCHEMA}", path = path.display())]
     Format { path: PathBuf, found: u32 },
+    #[error("{path}:{line} begins another run: {other:?} after {first:?}\n  keep the journals of different scenarios or commits in files of their own", path = path.display())]
+    Mixed { path: PathBuf, line: usize, first: String, other: String },
 }
 
 /// A journal being written.
@@ -90,7 +92,7 @@ impl Recorded {
     pub fn read(path: &Path) -> Result<Self, JournalError> {
         let read = |source| JournalError::Read { path: path.into(), source };
         let mut reader = BufReader::new(File::open(path).map_err(read)?);
-        let (mut header, mut trials, mut end) = (None, vec![], None);
+        let (mut header, mut trials, mut end): (Option<Header>, _, _) = (None, vec![], None);
         let (mut whole_bytes, mut cut, mut line) = (0, false, 0);
         let mut text = Vec::new();
         loop {
@@ -114,7 +116,10 @@ impl Recorded {
                 source,
             })?;
             match parsed {
-                Line::Header(found) => header = Some(*found),
+                Line::Header(found) => match &header {
+                    Some(first) => first.check_same_run(&found, path, line)?,
+                    None => header = Some(*found),
+                },
                 Line::Trial(trial) => trials.push(*trial),
                 Line::End(found) => end = Some(found),
             }
@@ -129,8 +134,32 @@ impl Recorded {
     }
 }
 
+impl Header {
+    /// Whether the trials after `other`, at `line` of `path`, may be counted with those after
+    /// `self`: of the same scenario, at the same commits.
+    pub(super) fn check_same_run(
+        &self,
+        other: &Self,
+        path: &Path,
+        line: usize,
+    ) -> Result<(), JournalError> {
+        let ids = |header: &Self| -> Vec<String> {
+            header.commits.iter().map(|commit| commit.id.clone()).collect()
+        };
+        if self.scenario_sha256 == other.scenario_sha256 && ids(self) == ids(other) {
+            return Ok(());
+        }
+        Err(JournalError::Mixed {
+            path: path.into(),
+            line,
+            first: self.scenario.clone(),
+            other: other.scenario.clone(),
+        })
+    }
+}
+
 /// Refuses a newer format by its number, before its unknown fields could confuse a reader.
-fn check_format(first_line: &[u8], path: &Path) -> Result<(), JournalError> {
+pub(super) fn check_format(first_line: &[u8], path: &Path) -> Result<(), JournalError> {
     let schema = serde_json::from_slice::<serde_json::Value>(first_line)
         .ok()
         .and_then(|value| value.get("schema")?.as_u64());
@@ -222,6 +251,22 @@ mod tests {
         let path = dir.path().join("journal.jsonl");
         std::fs::write(&path, "{\"line\":\"header\",\"schema\":9}\n").unwrap();
         assert!(matches!(Recorded::read(&path), Err(JournalError::Format { found: 9, .. })));
+    }
+
+    #[test]
+    fn the_journal_of_another_scenario_is_not_counted_with_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = written(dir.path());
+        let append = |header: &Header| {
+            let mut journal = Journal::resume(&path).unwrap().0;
+            journal.append(&Line::Header(Box::new(header.clone()))).unwrap();
+        };
+        append(&Header { rounds: 7, ..header() });
+        assert_eq!(Recorded::read(&path).unwrap().trials.len(), 2);
+        append(&Header { scenario: "else".into(), scenario_sha256: "1".into(), ..header() });
+        assert!(matches!(Recorded::read(&path), Err(JournalError::Mixed { line: 5, .. })));
+        let analysis = crate::measure::Analysis::read(&path);
+        assert!(matches!(analysis, Err(JournalError::Mixed { line: 5, .. })));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod file;
 mod record;
+mod scan;
 mod view;
 
 pub use file::{Journal, JournalError, Recorded};
@@ -13,6 +14,7 @@ pub use record::{
     BuildRecord, CommitRecord, End, Environment, FileChange, Header, ImageSource, LayerRecord,
     Line, Outcome, SCHEMA, Skipped, TrialKey, TrialRecord, Verification,
 };
+pub use scan::{Block, LineView, Scan};
 pub use view::{
     BuildView, FlowView, LayerView, MeteredView, Text, TraceView, TransferView, TrialView,
     VertexView,

@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::journal::{End, Header, JournalError, Recorded, TrialView};
-use crate::strategy::EngineUse;
 
 use super::cell::{Cell, cell};
 use super::doubts;
 use super::lookup::{COLD, Lookup};
 use super::names::{Name, Names};
-use super::row::{TrialRow, reduce};
+use super::read::{Read, read};
+use super::row::TrialRow;
+use super::rows::Rows;
 use super::sequence::{SequenceTotals, totals};
 use super::statistics::Bootstrap;
 use super::verdict::{Verdict, verdict};
 use super::warning::Warning;
 
 /// Everything that is computed from one journal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Analysis {
     pub header: Header,
     pub end: Option<End>,
@@ -46,25 +47,23 @@ impl Analysis {
         for trial in &recorded.trials {
             rows.add(&TrialView::from(trial));
         }
-        Self::from_rows(recorded.header.clone(), rows, recorded.end.clone(), recorded.cut)
+        let (end, cut) = (recorded.end.clone(), recorded.cut);
+        Self::of_rows(Read { header: recorded.header.clone(), rows, end, cut })
     }
 
-    /// Reads and measures the journal at `path`.
+    /// Reads and measures the journal at `path`, on all cores and without holding its traces.
     pub fn read(path: &Path) -> Result<Self, JournalError> {
-        Ok(Self::of(&Recorded::read(path)?))
+        Ok(Self::of_rows(read(path)?))
     }
 
-    /// Measures trials that were reduced already.
-    pub fn from_rows(header: Header, rows: Rows, end: Option<End>, cut: bool) -> Self {
-        let Rows { mut strategies, links, mut trials, names, .. } = rows;
+    fn of_rows(read: Read) -> Self {
+        let Read { header, rows, end, cut } = read;
+        let Rows { strategies, links, mut trials, names, .. } = rows;
         let (links, order) = sorted_links(links);
         for trial in &mut trials {
             trial.link = order[trial.link];
         }
         let mut warnings = doubts::of_trials(&header, &mut trials);
-        if strategies.is_empty() {
-            strategies = header.strategies.iter().map(|strategy| strategy.name.clone()).collect();
-        }
         let cold = strategies.iter().position(|name| name == COLD);
         let lookup = Lookup::new(&header, &trials, cold);
         let mut bootstrap = Bootstrap::new();
@@ -127,54 +126,6 @@ impl Analysis {
     pub fn rounds(&self) -> usize {
         let built = self.trials.iter().filter(|trial| trial.built());
         built.map(|trial| trial.round).collect::<BTreeSet<_>>().len()
-    }
-}
-
-/// Trials being reduced, one after the other.
-#[derive(Clone, Debug)]
-pub struct Rows {
-    strategies: Vec<String>,
-    /// How many of `strategies` are kept over commits, by place.
-    kept: Vec<bool>,
-    links: Vec<Option<String>>,
-    trials: Vec<TrialRow>,
-    names: Names,
-}
-
-impl Rows {
-    pub fn new(header: &Header) -> Self {
-        Self {
-            strategies: header.strategies.iter().map(|strategy| strategy.name.clone()).collect(),
-            kept: header.strategies.iter().map(|s| s.engine == EngineUse::Kept).collect(),
-            links: vec![],
-            trials: vec![],
-            names: Names::default(),
-        }
-    }
-
-    /// Reduces `trial` and keeps the row.
-    pub fn add(&mut self, trial: &TrialView<'_>) {
-        let name = trial.strategy.as_str();
-        let strategy = self.strategy(name);
-        let link = self.link(trial.link.as_ref().map(|link| link.as_str()));
-        let kept = self.kept.get(strategy).copied().unwrap_or(false);
-        self.trials.push(reduce(trial, (strategy, link), kept, &mut self.names));
-    }
-
-    fn strategy(&mut self, name: &str) -> usize {
-        let known = self.strategies.iter().position(|strategy| strategy == name);
-        known.unwrap_or_else(|| {
-            self.strategies.push(name.to_owned());
-            self.strategies.len() - 1
-        })
-    }
-
-    fn link(&mut self, name: Option<&str>) -> usize {
-        let known = self.links.iter().position(|link| link.as_deref() == name);
-        known.unwrap_or_else(|| {
-            self.links.push(name.map(str::to_owned));
-            self.links.len() - 1
-        })
     }
 }
 

@@ -98,7 +98,8 @@ fn of_cell(numbers: &Numbers<'_>, cell: &Cell) -> Vec<Warning> {
     if !flaky.is_empty() {
         warnings.push(Warning::Flaky { place: place(), steps: flaky });
     }
-    if cell.failed_imports > 0 {
+    // A commit without a parent has nothing to import yet.
+    if cell.failed_imports > 0 && commit.is_some_and(|commit| commit.parent.is_some()) {
         warnings.push(Warning::FailedImports { place: place(), builds: cell.failed_imports });
     }
     if !cell.outliers.is_empty() {

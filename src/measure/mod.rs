@@ -10,14 +10,16 @@ mod doubts;
 mod lookup;
 mod names;
 mod phases;
+mod read;
 mod reuse;
 mod row;
+mod rows;
 mod sequence;
 pub mod statistics;
 mod verdict;
 mod warning;
 
-pub use analysis::{Analysis, Rows};
+pub use analysis::Analysis;
 pub use assertions::{Assertions, violations};
 pub use cell::{Cell, CellStep, LayerReuse, Sample};
 pub use lookup::COLD;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 pub struct Name(u32);
 
 /// Every distinct string, numbered in the order of first sight.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     numbers: HashMap<Box<str>, Name>,
     texts: Vec<Box<str>>,

@@ -135,8 +135,16 @@ pub fn phases(build: &BuildRecord) -> Phases {
 
 /// See [`phases`].
 pub fn phases_of(build: &BuildView<'_>) -> Phases {
-    let activities = build.trace.vertices.iter().flat_map(activities);
-    sweep(activities, build.wall)
+    let imports = imports(build);
+    let vertices = build.trace.vertices.iter();
+    sweep(vertices.flat_map(|vertex| activities(vertex, imports)), build.wall)
+}
+
+/// Whether the build read any cache manifest. Without one, a cached step was found in the
+/// engine's own cache, and the millisecond of finding it is no pull.
+pub fn imports(build: &BuildView<'_>) -> bool {
+    let is_import = |vertex: &VertexView<'_>| vertex.name.as_str().starts_with(IMPORT);
+    build.trace.vertices.iter().any(is_import)
 }
 
 /// Something that went on for a while.
@@ -148,8 +156,13 @@ pub struct Activity {
 
 /// What a vertex did, without overlaps between a pull, push or export and the vertex that it
 /// belongs to: while a step or an exporter waits for its layers, it does nothing else.
-pub fn activities(vertex: &VertexView<'_>) -> Vec<Activity> {
-    let own = phase_of(vertex);
+///
+/// `imports` is [`imports`] of its build.
+pub fn activities(vertex: &VertexView<'_>, imports: bool) -> Vec<Activity> {
+    let own = match phase_of(vertex) {
+        Phase::CachePull if !imports && !is_fetched(vertex) => Phase::Other,
+        own => own,
+    };
     let mut found = vec![];
     let mut holes = vec![];
     for row in &vertex.transfers {
@@ -188,6 +201,9 @@ const CACHE_EXPORTERS: [&str; 4] = [
     "exporting inline cache",
 ];
 
+/// The start of the name of a vertex that reads a cache manifest.
+const IMPORT: &str = "importing cache manifest from ";
+
 /// What a vertex does while none of its rows says otherwise.
 fn phase_of(vertex: &VertexView<'_>) -> Phase {
     let name = vertex.name.as_str();
@@ -204,7 +220,7 @@ fn phase_of(vertex: &VertexView<'_>) -> Phase {
     if name.starts_with("exporting to ") {
         return Phase::ImageExport;
     }
-    if name.starts_with("importing cache manifest from ") {
+    if name.starts_with(IMPORT) {
         return Phase::CacheImport;
     }
     if name.starts_with("resolve image config for ") || name.starts_with("docker-image://") {
@@ -246,8 +262,13 @@ fn phase_of_row(vertex: &VertexView<'_>, id: &str) -> Option<Phase> {
 }
 
 /// Whether a row is a layer on its way into the engine.
-pub fn is_pull(id: &str) -> bool {
+fn is_pull(id: &str) -> bool {
     ["sha256:", "extracting ", "pulling sha256:"].iter().any(|start| id.starts_with(start))
+}
+
+/// Whether any layer came into the engine under `vertex`.
+pub fn is_fetched(vertex: &VertexView<'_>) -> bool {
+    vertex.transfers.iter().any(|row| is_pull(row.id.as_str()))
 }
 
 /// Gives each instant of `0..wall` to the active phase that comes first in [`Phase::PRIORITY`].
@@ -344,6 +365,17 @@ mod tests {
         assert_eq!(
             nonzero(&build(110, vec![cached, rebuilt])),
             [(Phase::CachePull, 80), (Phase::Steps, 10), (Phase::Other, 20)]
+        );
+    }
+
+    #[test]
+    fn a_step_found_in_the_engines_own_cache_pulls_nothing_and_one_imported_does() {
+        let cached = vertex("[2/2] RUN make", true, &[span(10, 30)], &[]);
+        let import = vertex("importing cache manifest from local:1", false, &[span(0, 10)], &[]);
+        assert_eq!(nonzero(&build(40, vec![cached.clone()])), [(Phase::Other, 40)]);
+        assert_eq!(
+            nonzero(&build(40, vec![cached, import])),
+            [(Phase::CacheImport, 10), (Phase::CachePull, 20), (Phase::Other, 10)]
         );
     }
 
@@ -456,7 +488,9 @@ mod tests {
             let phases = phases(&build(wall, vertices.clone()));
             // An oracle that decides instant by instant.
             let views: Vec<VertexView<'_>> = vertices.iter().map(VertexView::from).collect();
-            let all: Vec<Activity> = views.iter().flat_map(activities).collect();
+            let imports = views.iter().any(|view| view.name.as_str().starts_with(IMPORT));
+            let all: Vec<Activity> =
+                views.iter().flat_map(|view| activities(view, imports)).collect();
             for phase in Phase::ALL {
                 let counted = (0..wall)
                     .filter(|instant| {

@@ -8,7 +8,7 @@ use crate::journal::{BuildView, Count, Direction, Kind, Outcome, TrialView, Vert
 use crate::units::{Bytes, Nanos};
 
 use super::names::{Name, Names};
-use super::phases::{Phase, Phases, activities, is_pull, phases_of};
+use super::phases::{Phase, Phases, activities, imports, is_fetched, phases_of};
 
 /// Where a step's result came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +163,7 @@ fn build_row(build: &BuildView<'_>, names: &mut Names) -> BuildRow {
 
 fn add_steps(build: &BuildView<'_>, kept: bool, names: &mut Names, steps: &mut Vec<StepRow>) {
     let vertices = &build.trace.vertices;
+    let imports = imports(build);
     let fetched = fetched(vertices);
     let earlier = steps.len();
     for (place, vertex) in vertices.iter().enumerate() {
@@ -176,12 +177,13 @@ fn add_steps(build: &BuildView<'_>, kept: bool, names: &mut Names, steps: &mut V
             (true, true) => StepState::Cached,
             (true, false) => StepState::Lazy,
         };
-        let time = activities(vertex)
+        let wanted = match state {
+            StepState::Rebuilt => Phase::Steps,
+            StepState::Cached | StepState::Lazy => Phase::CachePull,
+        };
+        let time = activities(vertex, imports)
             .into_iter()
-            .filter(|activity| match state {
-                StepState::Rebuilt => activity.phase == Phase::Steps,
-                StepState::Cached | StepState::Lazy => true,
-            })
+            .filter(|activity| activity.phase == wanted)
             .map(|activity| activity.interval.end.saturating_sub(activity.interval.start))
             .sum();
         match steps.iter().position(|known| known.name == name) {
@@ -208,12 +210,9 @@ fn add_steps(build: &BuildView<'_>, kept: bool, names: &mut Names, steps: &mut V
 /// made from was fetched. An exporter that fetches does so for the image, the vertex that no
 /// other is made from.
 fn fetched(vertices: &[VertexView<'_>]) -> Vec<bool> {
-    let pulls =
-        |vertex: &VertexView<'_>| vertex.transfers.iter().any(|row| is_pull(row.id.as_str()));
-    let mut fetched: Vec<bool> = vertices.iter().map(pulls).collect();
-    let exported = vertices
-        .iter()
-        .any(|vertex| vertex.name.as_str().starts_with("exporting to ") && pulls(vertex));
+    let mut fetched: Vec<bool> = vertices.iter().map(is_fetched).collect();
+    let is_export = |vertex: &VertexView<'_>| vertex.name.as_str().starts_with("exporting to ");
+    let exported = vertices.iter().any(|vertex| is_export(vertex) && is_fetched(vertex));
     if exported {
         for (place, vertex) in vertices.iter().enumerate() {
             let used = vertices.iter().any(|other| other.inputs.contains(&vertex.digest));
@@ -230,4 +229,113 @@ fn fetched(vertices: &[VertexView<'_>]) -> Vec<bool> {
         }
     }
     fetched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{BuildRecord, TrialKey, TrialRecord};
+    use crate::trace::{Interval, Trace, Transfer, Vertex};
+
+    fn vertex(name: &str, inputs: &[&str], cached: bool, pulled: bool) -> Vertex {
+        let interval = Interval { start: Nanos(0), end: Nanos(5) };
+        Vertex {
+            digest: name.into(),
+            name: name.into(),
+            inputs: inputs.iter().map(|input| (*input).into()).collect(),
+            cached,
+            intervals: vec![interval],
+            transfers: pulled
+                .then(|| Transfer { id: "sha256:aa".into(), bytes: Bytes(9), interval })
+                .into_iter()
+                .collect(),
+            error: None,
+            log: vec![],
+        }
+    }
+
+    fn states(builds: Vec<Vec<Vertex>>, kept: bool) -> Vec<(String, StepState)> {
+        let trial = TrialRecord {
+            key: TrialKey { round: 0, strategy: "s".into(), link: None, commit: 0 },
+            outcome: Outcome::Built,
+            builds: builds
+                .into_iter()
+                .map(|vertices| BuildRecord {
+                    target: None,
+                    wall: Nanos(10),
+                    trace: Trace { vertices },
+                    import_errors: vec![],
+                    exporter_response: Default::default(),
+                    layers: vec![],
+                })
+                .collect(),
+            verifications: vec![],
+            engine_start: None,
+            checkout: Nanos(0),
+            cache_records_before: 0,
+            metered: Default::default(),
+        };
+        let mut names = Names::default();
+        let row = reduce(&TrialView::from(&trial), (0, 0), kept, &mut names);
+        row.steps.iter().map(|step| (names.text(step.name).to_owned(), step.state)).collect()
+    }
+
+    fn step(name: &str, state: StepState) -> (String, StepState) {
+        (name.to_owned(), state)
+    }
+
+    /// Three stages: `b` runs on the cached `a`, whose layers it needs; nothing needs `c`'s.
+    fn build() -> Vec<Vertex> {
+        vec![
+            vertex("[a 2/3] RUN one", &[], true, false),
+            vertex("[a 3/3] RUN two", &["[a 2/3] RUN one"], true, true),
+            vertex("[b 2/2] RUN three", &["[a 3/3] RUN two"], false, false),
+            vertex("[c 2/2] RUN four", &[], true, false),
+        ]
+    }
+
+    #[test]
+    fn what_lies_below_a_pulled_step_was_pulled_and_what_nothing_needed_is_lazy() {
+        let expected = [
+            step("[a 2/3] RUN one", StepState::Cached),
+            step("[a 3/3] RUN two", StepState::Cached),
+            step("[b 2/2] RUN three", StepState::Rebuilt),
+            step("[c 2/2] RUN four", StepState::Lazy),
+        ];
+        assert_eq!(states(vec![build()], false), expected);
+    }
+
+    #[test]
+    fn a_kept_engine_has_its_layers() {
+        let states = states(vec![build()], true);
+        assert!(states.iter().all(|(_, state)| *state != StepState::Lazy));
+    }
+
+    #[test]
+    fn an_exporter_that_fetches_fetches_the_image_and_what_it_is_made_from() {
+        let vertices = vec![
+            vertex("[1/2] RUN one", &[], true, false),
+            vertex("[2/2] RUN two", &["[1/2] RUN one"], true, false),
+            vertex("exporting to image", &[], false, true),
+        ];
+        let states = states(vec![vertices], false);
+        assert!(states.iter().all(|(_, state)| *state == StepState::Cached), "{states:?}");
+    }
+
+    #[test]
+    fn the_first_build_decides_on_reuse_and_a_later_one_may_fetch() {
+        let first = vec![
+            vertex("[a 2/3] RUN one", &[], false, false),
+            vertex("[a 3/3] RUN two", &[], true, false),
+        ];
+        let second = vec![
+            vertex("[a 2/3] RUN one", &[], true, false),
+            vertex("[a 3/3] RUN two", &[], true, true),
+        ];
+        let expected = [
+            step("[a 2/3] RUN one", StepState::Rebuilt),
+            step("[a 3/3] RUN two", StepState::Cached),
+        ];
+        assert_eq!(states(vec![first, second], false), expected);
+    }
 }

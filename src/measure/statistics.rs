@@ -76,3 +76,6 @@ impl Paired {
         (self.ratio.median - 1.0).abs() >= MATTERS
     }
 }
+
+#[cfg(test)]
+mod reference_tests;

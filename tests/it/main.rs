@@ -5,4 +5,5 @@ mod content; // a warm image holds what a cold one does
 mod end_to_end; // the whole program on real engines
 mod faults; // what goes wrong, and what is left then
 mod layers; // which module may name which
+mod measure; // journals, whole and damaged, as numbers
 mod parity; // the same answers as buildx

@@ -1,0 +1,289 @@
+//! Reads a journal in blocks of whole lines, for readers that never hold it all.
+//!
+//! Where it may be cut and what a newer format is are as for [`super::Recorded`]. Lines are parsed
+//! by whoever holds the block, so that several threads can do it; the line number of one that
+//! cannot be parsed is only counted then.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::file::{JournalError, check_format};
+use super::record::{End, Header, Line};
+use super::view::TrialView;
+
+/// How much of a file a block holds at least, in bytes, unless the file ends.
+const BLOCK: usize = 1 << 20;
+
+/// Whole lines of a journal.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    /// Blocks are numbered from 0 in the order of the file.
+    pub number: usize,
+    text: Vec<u8>,
+    /// Where the block begins in the file, in bytes.
+    offset: u64,
+}
+
+/// A journal whose header was read and whose further lines are still to be.
+#[derive(Debug)]
+pub struct Scan {
+    path: PathBuf,
+    reader: BufReader<File>,
+    header: Header,
+    /// The start of a line whose end was not read yet.
+    rest: Vec<u8>,
+    offset: u64,
+    blocks: usize,
+    ended: bool,
+}
+
+/// One line after the header.
+#[derive(Debug)]
+pub enum LineView<'a> {
+    Trial(Box<TrialView<'a>>),
+    End(End),
+}
+
+impl Scan {
+    /// Opens the journal at `path` and reads its header.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let read = |source| JournalError::Read { path: path.into(), source };
+        let mut reader = BufReader::with_capacity(BLOCK, File::open(path).map_err(read)?);
+        let mut line = vec![];
+        reader.read_until(b'\n', &mut line).map_err(read)?;
+        if line.last() != Some(&b'\n') {
+            return Err(JournalError::NoHeader { path: path.into() });
+        }
+        check_format(&line, path)?;
+        let parsed = serde_json::from_slice(&line).map_err(|source| JournalError::Parse {
+            path: path.into(),
+            line: 1,
+            source,
+        })?;
+        let Line::Header(header) = parsed else {
+            return Err(JournalError::NoHeader { path: path.into() });
+        };
+        Ok(Self {
+            path: path.into(),
+            reader,
+            header: *header,
+            rest: vec![],
+            offset: line.len() as u64,
+            blocks: 0,
+            ended: false,
+        })
+    }
+
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Whether the last line was cut; known once no block is left.
+    pub fn cut(&self) -> bool {
+        self.ended && !self.rest.is_empty()
+    }
+
+    /// Fills `block` with the next lines; `false` when none are left.
+    pub fn next_block(&mut self, block: &mut Block) -> Result<bool, JournalError> {
+        block.text.clear();
+        block.text.append(&mut self.rest);
+        while !self.ended {
+            let before = block.text.len();
+            let more = (&mut self.reader).take(BLOCK as u64).read_to_end(&mut block.text);
+            let more =
+                more.map_err(|source| JournalError::Read { path: self.path.clone(), source })?;
+            self.ended = more == 0;
+            let newline = block.text[before..].iter().rposition(|&byte| byte == b'\n');
+            if let Some(newline) = newline {
+                self.rest = block.text.split_off(before + newline + 1);
+                block.number = self.blocks;
+                block.offset = self.offset;
+                self.blocks += 1;
+                self.offset += block.text.len() as u64;
+                return Ok(true);
+            }
+        }
+        // What has no end is a line that was cut.
+        self.rest = std::mem::take(&mut block.text);
+        Ok(false)
+    }
+}
+
+impl Block {
+    /// Hands every trial and end, in order, to `each`. The block is of the journal at `path`,
+    /// whose header is `header`; a second header must be of the same run.
+    pub fn lines(
+        &self,
+        path: &Path,
+        header: &Header,
+        mut each: impl FnMut(LineView<'_>),
+    ) -> Result<(), JournalError> {
+        let mut offset = self.offset;
+        for text in self.text.split_inclusive(|&byte| byte == b'\n') {
+            let line = || line_number(path, offset);
+            let parsed = parse(text).map_err(|source| JournalError::Parse {
+                path: path.into(),
+                line: line(),
+                source,
+            })?;
+            match parsed {
+                Parsed::Line(line) => each(line),
+                Parsed::Header(other) => header.check_same_run(&other, path, line())?,
+            }
+            offset += text.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+enum Parsed<'a> {
+    Line(LineView<'a>),
+    /// A second header, as the journals of two runs have where they were joined.
+    Header(Box<Header>),
+}
+
+/// How a trial line of ours begins.
+const TRIAL: &[u8] = b"{\"line\":\"trial\",";
+
+fn parse(line: &[u8]) -> Result<Parsed<'_>, serde_json::Error> {
+    let trial =
+        || serde_json::from_slice(line).map(|view| Parsed::Line(LineView::Trial(Box::new(view))));
+    // A tagged enum is buffered before it is read, so a line that says at once what it is is
+    // read three times as fast without one.
+    if line.starts_with(TRIAL) {
+        return trial();
+    }
+    // Another order of keys is as good, and rare enough to be read twice.
+    match serde_json::from_slice(line)? {
+        Line::Trial(_) => trial(),
+        Line::Header(header) => Ok(Parsed::Header(header)),
+        Line::End(end) => Ok(Parsed::Line(LineView::End(end))),
+    }
+}
+
+/// The number, from 1, of the line that begins at `offset`.
+fn line_number(path: &Path, offset: u64) -> usize {
+    let Ok(file) = File::open(path) else { return 0 };
+    let before = BufReader::new(file.take(offset));
+    before.split(b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::Journal;
+    use super::super::record::{Outcome, SCHEMA, TrialKey, TrialRecord};
+    use super::*;
+
+    fn trial(round: u32) -> TrialRecord {
+        TrialRecord {
+            key: TrialKey { round, strategy: "co\"ld".into(), link: Some("wan".into()), commit: 3 },
+            outcome: Outcome::Broken { message: "é\n".into() },
+            builds: vec![],
+            verifications: vec![],
+            engine_start: None,
+            checkout: Default::default(),
+            cache_records_before: 0,
+            metered: Default::default(),
+        }
+    }
+
+    fn journal(dir: &Path, rounds: u32) -> PathBuf {
+        let path = dir.join("journal.jsonl");
+        let header = Header {
+            schema: SCHEMA,
+            scenario: "s".into(),
+            title: String::new(),
+            scenario_sha256: String::new(),
+            seed: 1,
+            rounds,
+            strategies: vec![],
+            skipped: vec![],
+            commits: vec![],
+            targets: vec![],
+            environment: Default::default(),
+            images: vec![],
+        };
+        let mut journal = Journal::create(&path, &header).unwrap();
+        for round in 0..rounds {
+            journal.append(&Line::Trial(Box::new(trial(round)))).unwrap();
+        }
+        path
+    }
+
+    fn rounds(path: &Path) -> Result<(Vec<u32>, bool), JournalError> {
+        let mut scan = Scan::open(path)?;
+        let (mut found, mut block) = (vec![], Block::default());
+        while scan.next_block(&mut block)? {
+            block.lines(path, &scan.header().clone(), |line| match line {
+                LineView::Trial(trial) => found.push(trial.round),
+                LineView::End(_) => panic!("{line:?}"),
+            })?;
+        }
+        Ok((found, scan.cut()))
+    }
+
+    #[test]
+    fn blocks_hold_every_whole_line_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = journal(dir.path(), 3);
+        assert_eq!(rounds(&path).unwrap(), (vec![0, 1, 2], false));
+        // More than a block.
+        let mut text = std::fs::read(&path).unwrap();
+        let start = text.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+        let body = text[start..].to_vec();
+        let copies = BLOCK * 2 / body.len();
+        for _ in 1..copies {
+            text.extend_from_slice(&body);
+        }
+        std::fs::write(&path, &text).unwrap();
+        let (found, cut) = rounds(&path).unwrap();
+        assert!(!cut);
+        assert_eq!(found, [0, 1, 2].repeat(copies));
+    }
+
+    #[test]
+    fn a_line_that_was_cut_is_left_out_and_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = journal(dir.path(), 2);
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() - 5]).unwrap();
+        assert_eq!(rounds(&path).unwrap(), (vec![0], true));
+    }
+
+    #[test]
+    fn a_line_that_is_no_line_is_named_by_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = journal(dir.path(), 2);
+        let mut text = std::fs::read(&path).unwrap();
+        text.extend_from_slice(b"{\"line\":\"trial\",\"round\":x}\n");
+        std::fs::write(&path, &text).unwrap();
+        assert!(matches!(rounds(&path), Err(JournalError::Parse { line: 4, .. })));
+    }
+
+    #[test]
+    fn a_view_of_a_line_is_the_view_of_its_record_whatever_the_order_of_keys() {
+        let record = trial(7);
+        let text = serde_json::to_string(&Line::Trial(Box::new(record.clone()))).unwrap();
+        assert!(text.as_bytes().starts_with(TRIAL));
+        // Through a map, which sorts the keys.
+        let sorted: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for text in [text, sorted.to_string()] {
+            let parsed = parse(text.as_bytes()).unwrap();
+            let Parsed::Line(LineView::Trial(view)) = parsed else { panic!("{text}") };
+            assert_eq!(*view, TrialView::from(&record));
+        }
+    }
+
+    #[test]
+    fn no_journal_is_told_from_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        for text in ["", "\n", "{}", "{}\n", "[1]\n", "\u{0}\u{1}\n"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(matches!(Scan::open(&path), Err(JournalError::NoHeader { .. })), "{text:?}");
+        }
+        std::fs::write(&path, "{\"line\":\"header\",\"schema\":9}\n").unwrap();
+        assert!(matches!(Scan::open(&path), Err(JournalError::Format { found: 9, .. })));
+    }
+}
