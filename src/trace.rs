@@ -4,7 +4,11 @@
 //! differences inside one trace are sound and comparisons with other clocks are not.
 //! Knows nothing of protobuf: `buildkit` folds its status stream into this.
 
+mod update;
+
 use serde::{Deserialize, Serialize};
+
+pub use update::{LogUpdate, StatusUpdate, Update, VertexUpdate};
 
 use crate::units::{Bytes, Nanos};
 

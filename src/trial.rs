@@ -4,25 +4,41 @@
 //! order trials run and what happens after a failure belong to `run`. A failed build is an
 //! outcome, not an error.
 
+mod layers;
 mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use tokio::sync::mpsc;
+
 use crate::buildkit::{
-    self, BuildFailure, BuildOutcome, BuildRequest, CacheOption, Connection, ImageOutput,
+    self, BuildFailure, BuildOutcome, BuildRequest, BuildkitError, CacheOption, Connection,
+    ImageOutput,
 };
-use crate::engine::{self, PrivateEngine};
+use crate::engine::{Control, Engine};
 use crate::journal::{BuildRecord, Outcome, TrialKey, TrialRecord};
 use crate::registry::Registry;
 use crate::scenario::format::Verify;
 use crate::strategy::{BuildPlan, CacheEntry, CachePlan, EngineUse};
+use crate::trace::Update;
 use crate::units::Nanos;
+
+pub use crate::buildkit::Worker;
+
+/// Where what BuildKit says while it builds a target goes.
+pub type OnUpdate<'a> = &'a (dyn Fn(Option<&str>, &Update) + Send + Sync);
 
 /// Everything that one trial needs.
 pub struct Setting<'a> {
     pub key: TrialKey,
-    pub engine: &'a PrivateEngine,
+    pub engine: &'a dyn Engine,
+    /// Whether the engine's build cache is emptied first, since the engine is not new.
+    pub prune: bool,
+    /// Whether builds use the machine's network, as on engines that have no other.
+    pub host_network: bool,
+    /// What to take instead of images that a `FROM` names.
+    pub contexts: &'a BTreeMap<String, String>,
     pub registry: &'a Registry,
     pub plan: &'a CachePlan,
     pub context: &'a Path,
@@ -36,12 +52,26 @@ pub struct Setting<'a> {
     /// from the previous image while it unpacks the next one onto its layers, and its garbage
     /// collector may then delete the snapshot in between ("parent snapshot … does not exist").
     pub local_tag: String,
+    /// Where caches of `type=local` with relative folders are, over a whole sequence.
+    pub local_caches: &'a Path,
     /// Constant over the commits of a kept engine, so that its contexts are sent incrementally.
     pub shared_key: String,
     pub checkout: Nanos,
     pub engine_start: Option<Nanos>,
-    /// How many base images the engine held when it started.
-    pub bases: usize,
+    pub on_update: Option<OnUpdate<'a>>,
+}
+
+/// What the BuildKit behind `control` says of itself.
+pub async fn look(control: Control) -> Result<Worker, BuildkitError> {
+    buildkit::worker(&Connection::open(&address(control)).await?).await
+}
+
+fn address(control: Control) -> buildkit::Address {
+    match control {
+        Control::Docker(socket) => buildkit::Address::Docker(socket),
+        Control::Unix(socket) => buildkit::Address::Unix(socket),
+        Control::Tcp(authority) => buildkit::Address::Tcp(authority),
+    }
 }
 
 /// Runs the trial. Every way in which it can end is in the record's outcome.
@@ -63,17 +93,24 @@ pub async fn run(setting: &Setting<'_>) -> TrialRecord {
 }
 
 async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), Outcome> {
-    let address = buildkit::Address::Docker(setting.engine.socket().to_path_buf());
-    let connection = Connection::open(&address).await.map_err(broken)?;
+    let connection = Connection::open(&address(setting.engine.control())).await.map_err(broken)?;
+    if setting.prune {
+        buildkit::prune(&connection).await.map_err(broken)?;
+    }
     record.cache_records_before = buildkit::disk_usage(&connection).await.map_err(broken)?;
     if setting.plan.engine == EngineUse::Fresh {
-        engine::prove_empty(setting.engine.socket(), setting.bases).await.map_err(broken)?;
+        setting.engine.prove_new().await.map_err(broken)?;
+        if record.cache_records_before > 0 {
+            let count = record.cache_records_before;
+            let message = format!("the engine is not new: it holds {count} build cache records");
+            return Err(Outcome::Broken { message });
+        }
     }
     let before = setting.registry.meter().snapshot();
     let mut images = BTreeMap::new();
     for build in &setting.plan.builds {
         let request = request(setting, build);
-        let built = buildkit::build(&connection, &request, None).await;
+        let built = watched(setting, &connection, &request).await;
         record.metered = setting.registry.meter().snapshot().since(&before);
         let BuildOutcome { wall, trace, exporter_response, failure, import_errors } =
             built.map_err(broken)?;
@@ -90,19 +127,53 @@ async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), 
         }
         images.insert(build.target.clone().unwrap_or_default(), image_name(setting, build));
     }
+    let verified = verify_all(setting, &images, record).await;
+    for (build, plan) in record.builds.iter_mut().zip(&setting.plan.builds) {
+        let image = image_name(setting, plan);
+        build.layers = layers::of(setting.engine, setting.registry, &image).await;
+    }
+    verified
+}
+
+/// Runs the built images, where the engine can run any.
+async fn verify_all(
+    setting: &Setting<'_>,
+    images: &BTreeMap<String, String>,
+    record: &mut TrialRecord,
+) -> Result<(), Outcome> {
+    let Some(docker) = setting.engine.docker() else { return Ok(()) };
     for verify in &setting.verify {
         let image = match setting.plan.builds.last() {
             Some(build) if verify.target.is_empty() => image_name(setting, build),
             _ => images.get(&verify.target).cloned().unwrap_or_default(),
         };
-        let (verification, problem) =
-            verify::run(setting.engine.socket(), &image, verify).await.map_err(broken)?;
+        let (verification, problem) = verify::run(docker, &image, verify).await.map_err(broken)?;
         record.verifications.push(verification);
         if let Some(message) = problem {
             return Err(Outcome::WrongImage { message });
         }
     }
     Ok(())
+}
+
+/// Builds `request`, and hands on what is said meanwhile to whoever wants it.
+async fn watched(
+    setting: &Setting<'_>,
+    connection: &Connection,
+    request: &BuildRequest,
+) -> Result<BuildOutcome, BuildkitError> {
+    let Some(on_update) = setting.on_update else {
+        return buildkit::build(connection, request, None).await;
+    };
+    let (sender, mut updates) = mpsc::unbounded_channel();
+    let building = buildkit::build(connection, request, Some(sender));
+    let showing = async {
+        while let Some(update) = updates.recv().await {
+            on_update(request.target.as_deref(), &update);
+        }
+    };
+    // The build drops its sender when it ends, and with it the showing.
+    tokio::join!(building, showing).0
 }
 
 /// The whole chain of causes, so that the journal alone explains a broken trial.
@@ -123,22 +194,31 @@ fn request(setting: &Setting<'_>, build: &BuildPlan) -> BuildRequest {
         target: build.target.clone(),
         args: setting.args.clone(),
         no_cache: setting.plan.no_cache,
-        imports: build.imports.iter().map(option).collect(),
-        exports: build.exports.iter().map(option).collect(),
+        imports: build.imports.iter().map(|entry| option(setting, entry)).collect(),
+        exports: build.exports.iter().map(|entry| option(setting, entry)).collect(),
         image: Some(ImageOutput {
             names: vec![image_name(setting, build)],
             push: build.push.is_some(),
             attrs: BTreeMap::new(),
         }),
-        // A private engine has no bridge, so its builds share the machine's network.
-        network_host: true,
+        contexts: setting.contexts.clone(),
+        network_host: setting.host_network,
         shared_key: setting.shared_key.clone(),
         secrets: BTreeMap::new(),
     }
 }
 
-fn option(entry: &CacheEntry) -> CacheOption {
-    CacheOption { kind: entry.kind.clone(), attrs: entry.attrs.clone() }
+fn option(setting: &Setting<'_>, entry: &CacheEntry) -> CacheOption {
+    let mut option = CacheOption { kind: entry.kind.clone(), attrs: entry.attrs.clone() };
+    if option.kind == "local" {
+        for attr in ["src", "dest"] {
+            if let Some(folder) = option.attrs.get_mut(attr) {
+                // An absolute path replaces the one before it.
+                *folder = setting.local_caches.join(&*folder).to_string_lossy().into_owned();
+            }
+        }
+    }
+    option
 }
 
 fn image_name(setting: &Setting<'_>, build: &BuildPlan) -> String {

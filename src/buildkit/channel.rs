@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
-use bollard_buildkit_proto::moby::buildkit::v1::{
-    BytesMessage, DiskUsageRequest, ListWorkersRequest,
-};
+use bollard_buildkit_proto::moby::buildkit::v1::{BytesMessage, ListWorkersRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -64,6 +62,10 @@ pub enum BuildkitError {
     Refused { path: PathBuf, endpoint: &'static str, status: StatusCode },
     #[error("calling {method}")]
     Call { method: &'static str, source: Box<tonic::Status> },
+    #[error("cannot write the index of a local cache")]
+    LocalCache { source: std::io::Error },
+    #[error("the engine still holds {left} build cache records after it was pruned")]
+    NotPruned { left: usize },
     #[error("opening the session")]
     Session(#[from] SessionError),
     #[error("the Dockerfile's path {0:?} has no file name")]
@@ -258,10 +260,4 @@ async fn upgrade(
         return Err(BuildkitError::Refused { path: path(), endpoint, status });
     }
     hyper::upgrade::on(response).await.map_err(failed)
-}
-
-/// How many records the engine's build cache holds.
-pub async fn disk_usage(connection: &Connection) -> Result<usize, BuildkitError> {
-    let answer = connection.control().disk_usage(DiskUsageRequest::default()).await;
-    Ok(answer.map_err(BuildkitError::call("Control.DiskUsage"))?.into_inner().record.len())
 }

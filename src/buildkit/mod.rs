@@ -5,18 +5,23 @@
 //! Surprising: cache imports work only as the frontend attribute `cache-imports` (see `solve`).
 
 mod channel;
+mod content;
 mod credentials;
 mod filesync;
+mod local_cache;
 mod patterns;
 mod session;
 mod solve;
 mod status;
+mod update;
 mod walk;
+mod worker;
 #[cfg(test)]
 mod wire_tests;
 
-pub use channel::{Address, BuildkitError, Connection, disk_usage};
+pub use channel::{Address, BuildkitError, Connection};
 pub use solve::{
     BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build, trace_of,
 };
-pub use status::{Fold, StatusEvent};
+pub use status::Fold;
+pub use worker::{Worker, disk_usage, prune, worker};

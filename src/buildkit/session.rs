@@ -1,6 +1,6 @@
 //! The session of one build: the services that the engine calls on us while it solves.
 //!
-//! Serves health, files, credentials and secrets on one reverse connection, until it is dropped.
+//! Serves health, files, credentials, secrets and local caches on one reverse connection, until it is dropped.
 //! Surprising: the engine checks our health every 5 s and ends the build if we are late, so
 //! nothing here may block the runtime.
 
@@ -29,6 +29,7 @@ use tonic::transport::server::{Connected, Server};
 use tonic::{Request, Response, Status};
 
 use super::channel::{BuildkitError, Connection, MESSAGE_LIMIT, Reverse};
+use super::content::{self, Content};
 use super::credentials::credentials;
 use super::filesync::Directories;
 
@@ -59,6 +60,8 @@ pub struct Offer {
     pub shared_key: String,
     pub directories: BTreeMap<String, std::path::PathBuf>,
     pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Folders for caches of `type=local`, by the names that the engine uses.
+    pub stores: BTreeMap<String, std::path::PathBuf>,
 }
 
 /// A session that is served for as long as this lives.
@@ -91,7 +94,7 @@ fn headers(offer: &Offer) -> Result<HeaderMap, SessionError> {
     headers.insert(UUID, value("session id", &offer.id)?);
     headers.insert(SHARED_KEY, value("shared key", &offer.shared_key)?);
     headers.insert(NAME, HeaderValue::from_static("cachefrom"));
-    for method in METHODS {
+    for method in METHODS.into_iter().chain(content::METHODS) {
         headers.append(METHOD, HeaderValue::from_static(method));
     }
     Ok(headers)
@@ -107,6 +110,7 @@ async fn serve(reverse: Reverse, offer: Offer) {
         .add_service(HealthServer::new(AlwaysHealthy))
         .add_service(files)
         .add_service(AuthServer::new(DockerConfig))
+        .add_service(Content(std::sync::Arc::new(offer.stores)))
         .add_service(SecretsServer::new(GivenSecrets(offer.secrets)));
     // After the last connection tonic would shut down, so another one is always expected.
     let incoming = tokio_stream::once(Ok::<_, std::io::Error>(Io(reverse)));

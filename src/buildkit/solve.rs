@@ -14,9 +14,11 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 use tokio::sync::mpsc;
 
 use super::channel::{BuildkitError, Connection};
+use super::local_cache::{self, LocalCaches};
 use super::session::{Offer, Session};
-use super::status::{Fold, StatusEvent};
-use crate::trace::Trace;
+use super::status::Fold;
+use super::update::update;
+use crate::trace::{Trace, Update};
 use crate::units::Nanos;
 
 /// How long the status stream may be silent after the build before it is given up.
@@ -37,6 +39,8 @@ pub struct BuildRequest {
     pub exports: Vec<CacheOption>,
     /// Without an image only the cache is filled.
     pub image: Option<ImageOutput>,
+    /// Other names for images: what a `FROM` writes, and the reference to take instead.
+    pub contexts: BTreeMap<String, String>,
     pub network_host: bool,
     /// A fresh one sends the whole context, a known one only what changed.
     pub shared_key: String,
@@ -44,8 +48,7 @@ pub struct BuildRequest {
 }
 
 /// One cache backend, such as `registry` with `ref=…`.
-///
-/// The kind `local` fails: it needs a content store on our side, which the session does not serve.
+/// The folders of the kind `local`, `src` and `dest`, are ours and absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheOption {
     pub kind: String,
@@ -84,35 +87,38 @@ pub struct BuildFailure {
     pub log: Vec<String>,
 }
 
-/// Builds `request`; dropping the future cancels the build.
+/// Builds `request`; dropping the future cancels the build. What the engine says meanwhile also goes
+/// to `updates`.
 pub async fn build(
     connection: &Connection,
     request: &BuildRequest,
-    events: Option<mpsc::UnboundedSender<StatusEvent>>,
+    updates: Option<mpsc::UnboundedSender<Update>>,
 ) -> Result<BuildOutcome, BuildkitError> {
     let reference = unique();
     let session = unique();
     let (directory, _) = split(&request.dockerfile)?;
     let dockerfile = request.context.join(directory);
     let directories = [("context", request.context.clone()), ("dockerfile", dockerfile)];
+    let caches = local_cache::prepare(&request.imports, &request.exports);
     let offer = Offer {
         id: session.clone(),
         shared_key: request.shared_key.clone(),
         directories: directories.map(|(name, path)| (name.to_owned(), path)).into(),
         secrets: request.secrets.clone(),
+        stores: caches.stores.clone(),
     };
     let _session = Session::open(connection, offer).await?;
-    let solve = solve_request(request, connection.is_docker(), &reference, session)?;
+    let solve =
+        solve_request(request, &caches.imports, connection.is_docker(), &reference, session)?;
 
     let (sender, mut messages) = mpsc::unbounded_channel();
     let _reader = Reader(tokio::spawn(read_status(connection.clone(), reference, sender)));
     let mut fold = Fold::default();
     let mut take = |message: StatusResponse| {
-        for event in fold.add(&message) {
-            if let Some(events) = &events {
-                // A display that is gone does not stop a measurement.
-                let _ = events.send(event);
-            }
+        fold.add(&message);
+        if let Some(updates) = &updates {
+            // A display that is gone does not stop a measurement.
+            let _ = updates.send(update(message));
         }
     };
     let mut control = connection.control();
@@ -144,8 +150,13 @@ pub async fn build(
         }
         Err(status) => (HashMap::new(), Some(failure(&trace, status.message()))),
     };
-    let import_errors = import_errors(&trace, request, failure.is_some());
-    let exporter_response = exporter_response.into_iter().collect();
+    let import_errors = import_errors(&trace, &caches, failure.is_some());
+    let exporter_response: BTreeMap<_, _> = exporter_response.into_iter().collect();
+    if caches.exports_any()
+        && let Some(manifest) = exporter_response.get("cache.manifest")
+    {
+        caches.finish(manifest).map_err(|source| BuildkitError::LocalCache { source })?;
+    }
     Ok(BuildOutcome { wall, trace, exporter_response, failure, import_errors })
 }
 
@@ -206,6 +217,7 @@ fn split(dockerfile: &str) -> Result<(&str, &str), BuildkitError> {
 
 fn solve_request(
     request: &BuildRequest,
+    imports: &[CacheOption],
     docker: bool,
     reference: &str,
     session: String,
@@ -222,12 +234,15 @@ fn solve_request(
     for (name, value) in &request.args {
         attrs.insert(format!("build-arg:{name}"), value.clone());
     }
+    for (name, reference) in &request.contexts {
+        attrs.insert(format!("context:{name}"), format!("docker-image://{reference}"));
+    }
     if request.no_cache {
         // Present and empty means every stage.
         attrs.insert("no-cache".to_owned(), String::new());
     }
-    if !request.imports.is_empty() {
-        attrs.insert("cache-imports".to_owned(), imports_json(&request.imports));
+    if !imports.is_empty() {
+        attrs.insert("cache-imports".to_owned(), imports_json(imports));
     }
     let mut entitlements = Vec::new();
     if request.network_host {
@@ -236,7 +251,7 @@ fn solve_request(
     }
     let cache = CacheOptions {
         exports: request.exports.iter().map(entry).collect(),
-        imports: request.imports.iter().map(entry).collect(),
+        imports: imports.iter().map(entry).collect(),
         ..CacheOptions::default()
     };
     Ok(SolveRequest {
@@ -307,15 +322,14 @@ fn exit_code(message: &str) -> Option<i32> {
     digits.parse().ok()
 }
 
-fn import_errors(trace: &Trace, request: &BuildRequest, failed: bool) -> Vec<String> {
+fn import_errors(trace: &Trace, caches: &LocalCaches, failed: bool) -> Vec<String> {
     let named = || trace.vertices.iter().filter(|vertex| vertex.name.starts_with(IMPORTING));
-    let mut errors: Vec<_> = named()
-        .filter_map(|vertex| {
-            let error = vertex.error.as_ref()?;
-            Some(format!("{}: {error}", vertex.name.trim_start_matches(IMPORTING)))
-        })
-        .collect();
-    if !failed && !request.imports.is_empty() && named().next().is_none() {
+    let mut errors = caches.import_errors.clone();
+    errors.extend(named().filter_map(|vertex| {
+        let error = vertex.error.as_ref()?;
+        Some(format!("{}: {error}", vertex.name.trim_start_matches(IMPORTING)))
+    }));
+    if !failed && !caches.imports.is_empty() && named().next().is_none() {
         errors.push("the engine tried no cache import".to_owned());
     }
     errors
@@ -331,7 +345,7 @@ mod tests {
     }
 
     fn sent(request: &BuildRequest, docker: bool) -> SolveRequest {
-        solve_request(request, docker, "ref", "session".into()).unwrap()
+        solve_request(request, &request.imports, docker, "ref", "session".into()).unwrap()
     }
 
     #[test]

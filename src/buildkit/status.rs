@@ -12,14 +12,6 @@ use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, VertexLog};
 use crate::trace::{Interval, LOG_TAIL, Trace, Transfer, Vertex};
 use crate::units::{Bytes, Nanos};
 
-/// What a progress display may want to know while the build runs; never needed for the result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StatusEvent {
-    Started { digest: String, name: String },
-    Finished { digest: String, name: String, cached: bool, error: Option<String> },
-    Log { digest: String, line: String },
-}
-
 /// No longer than this is kept of a line of output, in bytes: some steps print without newlines.
 const LINE_LIMIT: usize = 4096;
 
@@ -54,8 +46,7 @@ struct Row {
 
 impl Fold {
     /// Takes in one message, in the order of arrival.
-    pub fn add(&mut self, message: &StatusResponse) -> Vec<StatusEvent> {
-        let mut events = Vec::new();
+    pub fn add(&mut self, message: &StatusResponse) {
         for vertex in &message.vertexes {
             let started = self.seen(vertex.started.as_ref());
             let completed = self.seen(vertex.completed.as_ref());
@@ -68,18 +59,9 @@ impl Fold {
             }
             pending.cached |= vertex.cached;
             pending.error.clone_from(&vertex.error);
-            let (digest, name) = (vertex.digest.clone(), pending.name.clone());
             if let Some(start) = started {
-                if !pending.spans.contains_key(&start) {
-                    events
-                        .push(StatusEvent::Started { digest: digest.clone(), name: name.clone() });
-                }
                 let end = pending.spans.entry(start).or_default();
                 *end = (*end).max(completed);
-            }
-            if completed.is_some() {
-                let (cached, error) = (pending.cached, some(&pending.error));
-                events.push(StatusEvent::Finished { digest, name, cached, error });
             }
         }
         for status in &message.statuses {
@@ -99,9 +81,8 @@ impl Fold {
             }
         }
         for log in &message.logs {
-            self.log(log, &mut events);
+            self.log(log);
         }
-        events
     }
 
     /// The trace of what was added: its first event is at zero.
@@ -117,12 +98,11 @@ impl Fold {
         Trace { vertices: vertices.collect() }
     }
 
-    fn log(&mut self, log: &VertexLog, events: &mut Vec<StatusEvent>) {
+    fn log(&mut self, log: &VertexLog) {
         let pending = self.pending(&log.vertex);
         for byte in &log.msg {
             if *byte == b'\n' {
-                let line = pending.end_line();
-                events.push(StatusEvent::Log { digest: log.vertex.clone(), line });
+                pending.end_line();
             } else if pending.partial.len() < LINE_LIMIT {
                 pending.partial.push(*byte);
             }
@@ -145,14 +125,13 @@ impl Fold {
 }
 
 impl Pending {
-    fn end_line(&mut self) -> String {
+    fn end_line(&mut self) {
         let line = String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned();
         self.partial.clear();
         if self.log.len() == LOG_TAIL {
             self.log.pop_front();
         }
-        self.log.push_back(line.clone());
-        line
+        self.log.push_back(line);
     }
 
     fn finish(mut self, last: i128, since: impl Fn(i128) -> Nanos) -> Vertex {

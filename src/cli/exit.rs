@@ -55,9 +55,13 @@ pub fn of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<RunError>() {
         None => Exit::Unexpected,
         Some(RunError::History(_)) => Exit::Usage,
-        Some(RunError::Engine(_) | RunError::Registry(_) | RunError::BaseImage { .. }) => {
-            Exit::NoEngine
-        }
+        Some(
+            RunError::Engine(_)
+            | RunError::Registry(_)
+            | RunError::BaseImage { .. }
+            | RunError::Look { .. }
+            | RunError::AllSkipped(_),
+        ) => Exit::NoEngine,
         Some(RunError::Journal(error)) => journal(error),
         Some(RunError::Folder { .. }) => Exit::NotWritten,
         Some(

@@ -29,7 +29,12 @@ enum Command {
     /// Build a scenario's commits under its cache strategies and record what each cost and reused
     Run(run::Args),
     /// Show which engine would be used, and why
-    Doctor,
+    Doctor {
+        /// The engine to look at: dockerd://[PATH], docker-container://[NAME], docker://, unix://PATH or
+        /// tcp://HOST:PORT
+        #[arg(long, value_name = "ADDRESS")]
+        builder: Option<crate::engine::EngineAddress>,
+    },
     /// Print the JSON Schema of scenario files
     Schema,
     /// Print a completion script for a shell
@@ -52,7 +57,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
-        Command::Doctor => doctor(),
+        Command::Doctor { builder } => doctor(builder.as_ref()),
         Command::Schema => print(&format!("{:#}\n", crate::scenario::schema())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -95,9 +100,10 @@ fn cache_dir() -> PathBuf {
         .join("cachefrom")
 }
 
-fn doctor() -> anyhow::Result<Exit> {
+fn doctor(builder: Option<&crate::engine::EngineAddress>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let text = runtime.block_on(crate::run::doctor(&cache_dir(), &run_root()))?;
+    let (cache_dir, run_root) = (cache_dir(), run_root());
+    let text = runtime.block_on(crate::run::doctor(builder, &cache_dir, &run_root, &say))?;
     print(&text)
 }
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::journal::{Outcome, TrialRecord};
+use crate::journal::{Outcome, Skipped, TrialRecord};
 use crate::measure::reuse;
 use crate::run::Event;
 
@@ -55,7 +55,8 @@ impl Shown {
                 self.trials = *trials;
                 line(&format!("{trials} trials"));
             }
-            Event::TrialStarted(_) => {}
+            Event::Skipped(skipped) => line(&skip(skipped)),
+            Event::TrialStarted(_) | Event::Status { .. } => {}
             Event::TrialEnded(record) => {
                 self.done += 1;
                 line(&format!("[{}/{}] {}", self.done, self.trials, sentence(record)));
@@ -73,6 +74,8 @@ impl Shown {
                 bar.enable_steady_tick(std::time::Duration::from_millis(500));
                 self.bar = Some(bar);
             }
+            Event::Skipped(skipped) => line(&skip(skipped)),
+            Event::Status { .. } => {}
             Event::TrialStarted(key) => {
                 if let Some(bar) = &self.bar {
                     bar.set_message(format!("{} commit {}", key.strategy, key.commit + 1));
@@ -105,15 +108,41 @@ fn rawjson(event: &Event<'_>) {
     let value = match event {
         Event::Notice(text) => serde_json::json!({"reason": "notice", "text": text}),
         Event::Planned { trials } => serde_json::json!({"reason": "planned", "trials": trials}),
+        Event::Skipped(skipped) => serde_json::json!({"reason": "skipped", "skipped": skipped}),
         Event::TrialStarted(key) => serde_json::json!({"reason": "trial-started", "trial": key}),
+        Event::Status { key, target, update } => {
+            let mut value = serde_json::json!({"reason": "status", "trial": key, "target": target});
+            // buildx' own fields stand beside ours, where tools for it look for them.
+            if let (Some(object), Ok(serde_json::Value::Object(fields))) =
+                (value.as_object_mut(), serde_json::to_value(update))
+            {
+                object.extend(fields);
+            }
+            value
+        }
         Event::TrialEnded(record) => serde_json::json!({"reason": "trial-ended", "trial": record}),
     };
     // A reader that went away must not stop a run: the journal has everything.
     let _ = writeln!(std::io::stdout(), "{value}");
 }
 
-/// What came of a trial, in one line.
+fn skip(skipped: &Skipped) -> String {
+    format!("{} is skipped, because {}", skipped.strategy, skipped.because)
+}
+
+/// What came of a trial, in one line, and a line for each doubt about it.
 fn sentence(record: &TrialRecord) -> String {
+    let mut text = outcome(record);
+    // At the first commit there is no cache yet that an import could find.
+    if record.key.commit > 0 {
+        for error in record.builds.iter().flat_map(|build| &build.import_errors) {
+            text.push_str(&format!("\n    warning: nothing was imported from {error}"));
+        }
+    }
+    text
+}
+
+fn outcome(record: &TrialRecord) -> String {
     let key = &record.key;
     let what = format!("round {} {} commit {}", key.round + 1, key.strategy, key.commit + 1);
     match &record.outcome {

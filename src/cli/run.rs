@@ -1,6 +1,7 @@
 //! `cachefrom run`: plays scenarios and prints what each strategy cost and reused.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,12 +9,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Exit;
 use super::progress::{Progress, Shown};
 use super::table::table;
+use crate::engine::EngineAddress;
 use crate::history::History;
-use crate::journal::{End, Journal, Line, Outcome, Recorded};
+use crate::journal::{Outcome, Recorded};
 use crate::measure::{Assertions, violations};
-use crate::run::{Event, Options, sequences, strategies};
+use crate::run::{Event, Options, divide, foreseen, sequences, strategies};
 use crate::scenario::{self, Loaded};
-use crate::units::Nanos;
 
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -38,6 +39,13 @@ pub struct Args {
     /// Go on with the journal in --out, skipping what it holds
     #[arg(long, requires = "out")]
     resume: bool,
+    /// Build on these engines: dockerd://[PATH], docker-container://[NAME], docker://, unix://PATH or
+    /// tcp://HOST:PORT [default: private ones from the dockerd that is found or fetched]
+    #[arg(long, value_name = "ADDRESS")]
+    builder: Option<EngineAddress>,
+    /// Let strategies that want a new engine prune one that was there before
+    #[arg(long)]
+    allow_prune: bool,
     /// Print what would be built, and build nothing
     #[arg(long)]
     dry_run: bool,
@@ -77,6 +85,9 @@ fn options(args: &Args, loaded: &Loaded) -> anyhow::Result<Options> {
         last_commit: args.commit.map(|commit| commit as usize - 1),
         out,
         resume: args.resume,
+        builder: args.builder.clone(),
+        allow_prune: args.allow_prune,
+        status: args.progress == Progress::Rawjson,
         cache_dir: super::cache_dir(),
         run_root: super::run_root(),
     })
@@ -95,7 +106,9 @@ fn free_folder(parent: &Path) -> PathBuf {
 }
 
 fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
-    let strategies = strategies(loaded, options)?;
+    let asked = strategies(loaded, options)?;
+    let abilities = foreseen(options.builder.as_ref(), options.allow_prune);
+    let (strategies, skipped) = divide(&asked, &abilities);
     let scratch = tempfile::tempdir()?;
     let history = History::script(loaded, scratch.path())?;
     let commits = options.last_commit.map_or(history.commits().len(), |last| last + 1);
@@ -119,6 +132,9 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
             strategy.description
         ));
     }
+    for skipped in &skipped {
+        text.push_str(&format!("  {} is skipped, because {}\n", skipped.strategy, skipped.because));
+    }
     let trials = commits * strategies.len() * options.rounds as usize;
     let builds = trials * loaded.scenario.build.targets.len().max(1);
     text.push_str(&format!("\n{trials} trials, {builds} builds\n"));
@@ -128,32 +144,26 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
 
 fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let mut shown = Shown::new(args.progress);
-    let finished = runtime.block_on(async {
+    let shown = Mutex::new(Shown::new(args.progress));
+    let ended = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut on_event = |event: Event<'_>| shown.event(&event);
-        let result = tokio::select! {
-            recorded = crate::run::run(loaded, options, &mut on_event) => Some(recorded),
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
+        let interrupted = async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
         };
-        anyhow::Ok(result)
+        let on_event = |event: Event<'_>| {
+            shown.lock().unwrap_or_else(PoisonError::into_inner).event(&event);
+        };
+        anyhow::Ok(crate::run::run(loaded, options, &on_event, interrupted).await?)
     })?;
     drop(shown);
-    // Engines are torn down by their guards, which ran when the future above was dropped.
-    drop(runtime);
-    // An engine that was being stopped when the interrupt came went on being stopped while the
-    // run's folder was removed around it; now that all is quiet, what that left is swept.
-    crate::engine::sweep(&options.run_root)?;
-    let path = options.out.join("journal.jsonl");
-    let Some(recorded) = finished else {
-        if let Ok((mut journal, _)) = Journal::resume(&path) {
-            journal.append(&Line::End(End { interrupted: true, wall: Nanos::default() }))?;
-        }
+    let (false, Some(recorded)) = (ended.interrupted, ended.recorded) else {
         return Ok(Exit::Interrupted);
     };
-    let recorded = recorded?;
+    let path = options.out.join("journal.jsonl");
     if args.progress != Progress::Rawjson {
         super::print(&format!("\n{}\n{}\n", table(&recorded), path.display()))?;
     }

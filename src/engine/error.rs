@@ -12,12 +12,12 @@ use crate::units::Nanos;
 pub enum EngineError {
     #[error(
         "a private Docker engine needs root\n\
-         run as root (sudo), or name an engine that already runs (--engine docker:// or tcp://…)"
+         run as root (sudo), or name an engine that already runs (--builder docker-container:// or tcp://…)"
     )]
     NotRoot,
     #[error(
         "no dockerd of version 25 or newer on the PATH, and none could be fetched: {reason}\n\
-         install Docker 25 or newer with containerd and runc, or name a running engine"
+         install Docker 25 or newer with containerd and runc, or name an engine with --builder"
     )]
     NoEngine { reason: String },
     #[error("cannot {action} {}", path.display())]
@@ -41,6 +41,24 @@ pub enum EngineError {
     Request { socket: PathBuf, path: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the engine at {} is not empty: {images} images, {build_cache} build cache records", socket.display())]
     NotEmpty { socket: PathBuf, images: usize, build_cache: usize },
+    #[error("cannot pull {reference}")]
+    Pull { reference: String, source: bollard::errors::Error },
+    #[error(
+        "no Docker daemon answers at {address}\n\
+         start it, or set DOCKER_HOST to where it listens"
+    )]
+    NoDocker { address: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("DOCKER_HOST is {address:?}, and only unix:// and tcp:// without TLS are known here")]
+    DockerHost { address: String },
+    #[error("nothing listens at {address}")]
+    NobodyThere { address: String, source: io::Error },
+    #[error(
+        "the BuildKit image {image} is neither in the user's Docker nor can it be pulled\n\
+         load it with `docker load`, or name another: --builder 'docker-container://?image=REFERENCE'"
+    )]
+    NoBuildkitImage { image: String, source: Box<EngineError> },
+    #[error("cannot run the BuildKit container {name}")]
+    Container { name: String, source: bollard::errors::Error },
     #[error(
         "the apt sources of this machine name no Debian mirror\n\
          add a `deb` entry with component main to /etc/apt/sources.list.d"

@@ -14,15 +14,6 @@ use std::path::Path;
 use super::EngineError;
 use super::error::at;
 
-/// Clones the data root `golden` to `into`, which may exist if it is empty.
-pub async fn clone_golden(golden: &Path, into: &Path) -> Result<(), EngineError> {
-    let (golden, into) = (golden.to_owned(), into.to_owned());
-    match tokio::task::spawn_blocking(move || clone_directory(&golden, &into)).await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
 /// Makes a stopped engine's data root a golden one: moves it where it can, else clones it.
 pub(super) fn keep(data_root: &Path, golden: &Path) -> Result<(), EngineError> {
     if let Some(parent) = golden.parent() {
@@ -36,15 +27,16 @@ pub(super) fn keep(data_root: &Path, golden: &Path) -> Result<(), EngineError> {
     }
 }
 
-fn clone_directory(from: &Path, into: &Path) -> Result<(), EngineError> {
+/// Clones the data root `from` to `into`, which may exist if it is empty.
+pub(super) fn clone_directory(from: &Path, into: &Path) -> Result<(), EngineError> {
     if !into.is_dir() {
         fs::create_dir(into).map_err(at("create", into))?;
     }
     for entry in fs::read_dir(from).map_err(at("list", from))? {
         let entry = entry.map_err(at("list", from))?;
         let (source, target) = (entry.path(), into.join(entry.file_name()));
-        let metadata = entry.metadata().map_err(at("look at", &source))?;
-        let kind = metadata.file_type();
+        // What the listing itself says: most entries are links, and need not be looked at.
+        let kind = entry.file_type().map_err(at("look at", &source))?;
         // Two engines with one id would be one to whoever compares them.
         if entry.file_name() == "engine-id" || kind.is_socket() || kind.is_fifo() {
             continue;
@@ -54,6 +46,7 @@ fn clone_directory(from: &Path, into: &Path) -> Result<(), EngineError> {
         } else if source.extension().is_some_and(|extension| extension == "db")
             || fs::hard_link(&source, &target).is_err()
         {
+            let metadata = entry.metadata().map_err(at("look at", &source))?;
             copy(&source, &target, &metadata).map_err(at("copy", &source))?;
         }
     }

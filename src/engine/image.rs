@@ -125,7 +125,7 @@ fn hexadecimal(digest: Sha256) -> String {
 }
 
 /// This machine's architecture in Go's words, which OCI uses.
-fn architecture() -> &'static str {
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

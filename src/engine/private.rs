@@ -51,14 +51,20 @@ impl PrivateEngine {
             return Err(EngineError::NotRoot);
         }
         let since = Instant::now();
-        let directory = EngineDirectory::create(&options.run_root)?;
-        if let Some(golden) = &options.golden {
-            golden::clone_golden(golden, &directory.data_root()).await?;
-        }
-        let config = directory.path.join("daemon.json");
-        fs::write(&config, daemon_json(&directory, options.mirror).to_string())
-            .map_err(at("write", &config))?;
-        let contained = spawn(binaries, &directory, &config)?;
+        let binaries = binaries.clone();
+        // In one piece that cannot be cut: where this future is dropped meanwhile, what was begun is
+        // finished on its thread, and then removed.
+        let (contained, directory) = blocking(move || {
+            let directory = EngineDirectory::create(&options.run_root)?;
+            if let Some(golden) = &options.golden {
+                golden::clone_directory(golden, &directory.data_root())?;
+            }
+            let config = directory.path.join("daemon.json");
+            fs::write(&config, daemon_json(&directory, options.mirror).to_string())
+                .map_err(at("write", &config))?;
+            Ok((spawn(&binaries, &directory, &config)?, directory))
+        })
+        .await?;
         let mut engine = Self { contained, directory, start_time: Nanos(0) };
         engine.wait_until_ready().await?;
         engine.start_time = Nanos::of(since.elapsed());
@@ -152,6 +158,8 @@ struct EngineDirectory {
     socket: PathBuf,
     cgroup: String,
     removed: bool,
+    /// Last, because the run's directory may go when it does.
+    _presence: sweep::Presence,
 }
 
 impl EngineDirectory {
@@ -167,8 +175,13 @@ impl EngineDirectory {
             return Err(EngineError::LongPath { path, length, limit });
         }
         fs::create_dir(&path).map_err(at("create", &path))?;
-        let directory =
-            Self { socket: path.join("s"), cgroup: sweep::cgroup_of(&path), path, removed: false };
+        let directory = Self {
+            socket: path.join("s"),
+            cgroup: sweep::cgroup_of(&path),
+            path,
+            removed: false,
+            _presence: sweep::Presence::in_run(&run_root),
+        };
         for folder in [directory.data_root(), directory.exec_root()] {
             fs::create_dir(&folder).map_err(at("create", &folder))?;
         }

@@ -8,7 +8,9 @@ use std::path::Path;
 use bollard::query_parameters::ListImagesOptionsBuilder;
 use serde::{Deserialize, Serialize};
 
-use super::{EngineError, request};
+use super::EngineError;
+use super::docker::connect;
+use super::request::{self, failed};
 
 /// An engine's identity, as far as it may change what is measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,12 +66,7 @@ pub async fn version(socket: &Path) -> Result<EngineVersion, EngineError> {
 
 /// Counts the images and build cache records of the engine at `socket`.
 pub async fn contents(socket: &Path) -> Result<EngineContents, EngineError> {
-    let all = ListImagesOptionsBuilder::new().all(true).build();
-    let images = connect(socket)?
-        .list_images(Some(all))
-        .await
-        .map_err(failed(socket, "/images/json"))?
-        .len();
+    let images = images(socket).await?;
     const USAGE: &str = "/system/df?type=build-cache";
     let body = request::get(socket, USAGE).await.map_err(|source| EngineError::Request {
         socket: socket.to_owned(),
@@ -78,6 +75,13 @@ pub async fn contents(socket: &Path) -> Result<EngineContents, EngineError> {
     })?;
     let build_cache = count_build_cache(&body).map_err(failed(socket, USAGE))?;
     Ok(EngineContents { images, build_cache })
+}
+
+/// Counts the images of the engine at `socket`, those without a name among them.
+pub async fn images(socket: &Path) -> Result<usize, EngineError> {
+    let all = ListImagesOptionsBuilder::new().all(true).build();
+    let images = connect(socket)?.list_images(Some(all)).await;
+    Ok(images.map_err(failed(socket, "/images/json"))?.len())
 }
 
 /// Fails unless the engine at `socket` has no build cache and no images but `bases`.
@@ -106,22 +110,6 @@ fn count_build_cache(body: &[u8]) -> Result<usize, serde_json::Error> {
     let old = usage.build_cache.map_or(0, |records| records.len());
     let new = usage.build_cache_usage.and_then(|usage| usage.total_count).unwrap_or(0);
     Ok(old.max(new))
-}
-
-fn connect(socket: &Path) -> Result<bollard::Docker, EngineError> {
-    const SECONDS: u64 = 60;
-    // The oldest API of engine 25, the oldest engine we take.
-    let oldest = bollard::ClientVersion { major_version: 1, minor_version: 44 };
-    bollard::Docker::connect_with_unix(&socket.to_string_lossy(), SECONDS, &oldest)
-        .map_err(failed(socket, "connect"))
-}
-
-fn failed<E: std::error::Error + Send + Sync + 'static>(
-    socket: &Path,
-    path: &str,
-) -> impl FnOnce(E) -> EngineError {
-    let (socket, path) = (socket.to_owned(), path.to_owned());
-    move |source| EngineError::Request { socket, path, source: Box::new(source) }
 }
 
 #[cfg(test)]

@@ -4,11 +4,17 @@
 //! its models no longer have.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+
+use super::EngineError;
+
+/// How long a socket that is none of ours may take to say whether it speaks HTTP/1.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -30,4 +36,19 @@ pub async fn get(socket: &Path, path: &str) -> Result<Bytes, AnyError> {
         return Err(format!("status {status}: {}", String::from_utf8_lossy(&body)).into());
     }
     Ok(body)
+}
+
+/// Whether a Docker engine answers at `socket`, and not something else or nothing.
+pub async fn ping(socket: &Path) -> Result<(), AnyError> {
+    tokio::time::timeout(PATIENCE, get(socket, "/_ping")).await??;
+    Ok(())
+}
+
+/// Adds which engine was asked, and for what, to the error of a request.
+pub(super) fn failed<E: std::error::Error + Send + Sync + 'static>(
+    socket: &Path,
+    path: &str,
+) -> impl FnOnce(E) -> EngineError {
+    let (socket, path) = (socket.to_owned(), path.to_owned());
+    move |source| EngineError::Request { socket, path, source: Box::new(source) }
 }

@@ -2,11 +2,14 @@
 //!
 //! A run's directory holds a lock that lives as long as the run's process; a directory whose lock is
 //! free is a dead run's. The kernel has already ended its engines (see `process`); what is left are
-//! files, empty cgroups and, at worst, a process that the pid file names.
+//! files, empty cgroups and, at worst, a process that the pid file names. A run that was interrupted
+//! may still be starting or stopping an engine on another thread: its directory waits for that.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::EngineError;
 use super::error::at;
@@ -17,7 +20,40 @@ pub(crate) const PID_FILE: &str = "pid";
 const LOCK_FILE: &str = "lock";
 const RUN_PREFIX: &str = "run-";
 
-/// The directory of a run that lives; dropping it removes it.
+/// How long a run's directory waits for an engine: as long as one may take to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many engines there are in each run's directory.
+static ENGINES: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+static ENGINE_ENDED: Condvar = Condvar::new();
+
+/// Counts as an engine in a run's directory for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Presence(PathBuf);
+
+impl Presence {
+    /// Of an engine whose directory is made in `run_root`.
+    pub(crate) fn in_run(run_root: &Path) -> Self {
+        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        *engines.entry(run_root.to_owned()).or_default() += 1;
+        Self(run_root.to_owned())
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = engines.get_mut(&self.0) {
+            *count -= 1;
+            if *count == 0 {
+                engines.remove(&self.0);
+            }
+        }
+        ENGINE_ENDED.notify_all();
+    }
+}
+
+/// The directory of a run that lives; dropping it waits for its engines and removes it.
 #[derive(Debug)]
 pub struct RunRoot {
     path: PathBuf,
@@ -51,6 +87,10 @@ impl RunRoot {
 
 impl Drop for RunRoot {
     fn drop(&mut self) {
+        let engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = |engines: &mut BTreeMap<PathBuf, usize>| engines.contains_key(&self.path);
+        // However that ends, the sweep of a directory that is still in use only fails.
+        drop(ENGINE_ENDED.wait_timeout_while(engines, PATIENCE, there));
         // A drop has nobody to tell; the next sweep tries again.
         let _ = remove_run(&self.path);
     }

@@ -167,6 +167,19 @@ impl History {
         checkout::write(&self.repository, &self.trees[index], into)
     }
 
+    /// The content of a commit's file at `path`, which is relative to the tree and uses `/`; none
+    /// where there is no such file, or a symlink.
+    pub fn file(&self, index: usize, path: &str) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.require(index)?;
+        let found = self.trees[index].files.get(path);
+        let Some(file) = found.filter(|file| file.mode != tree::Mode::Symlink) else {
+            return Ok(None);
+        };
+        let blob = self.repository.find_blob(file.blob);
+        let blob = blob.map_err(HistoryError::git(format!("read the content of {path}")))?;
+        Ok(Some(blob.content().to_vec()))
+    }
+
     /// The nearest commit that both descend from.
     pub fn merge_base(&self, a: usize, b: usize) -> Result<Option<usize>, HistoryError> {
         let parse = |index: usize| {

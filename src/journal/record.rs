@@ -87,6 +87,12 @@ pub struct FileChange {
 pub struct Environment {
     pub cachefrom: String,
     pub engine: String,
+    /// The engines' address, such as `dockerd:///usr/bin/dockerd`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub builder: String,
+    /// What was asked for and these engines cannot do, a sentence each; the run went on without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     pub storage_driver: String,
     pub kernel: String,
     pub cpu: String,

@@ -4,20 +4,36 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::engine::EngineVersion;
+use crate::engine::{self, Control, EngineError, Engines};
 use crate::journal::Environment;
+use crate::trial::Worker;
 
-/// The machine and `engine`, as they are now.
-pub fn environment(engine: &EngineVersion) -> Environment {
-    Environment {
+/// The machine and its engines, one of which is behind `control`, as they are now.
+pub async fn environment(
+    engines: &dyn Engines,
+    control: &Control,
+    worker: &Worker,
+) -> Result<Environment, EngineError> {
+    let (engine, storage_driver) = match control {
+        Control::Docker(socket) => {
+            let version = engine::version(socket).await?;
+            (version.version, version.storage_driver)
+        }
+        Control::Unix(_) | Control::Tcp(_) => {
+            (format!("buildkitd {}", worker.version).trim().to_owned(), worker.snapshotter.clone())
+        }
+    };
+    Ok(Environment {
         cachefrom: env!("CARGO_PKG_VERSION").into(),
-        engine: engine.version.clone(),
-        storage_driver: engine.storage_driver.clone(),
+        engine,
+        builder: engines.address(),
+        limits: vec![],
+        storage_driver,
         kernel: read_line("/proc/sys/kernel/osrelease"),
         cpu: cpu(),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    }
+    })
 }
 
 fn read_line(path: &str) -> String {

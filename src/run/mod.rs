@@ -5,26 +5,32 @@
 //! build on each other, so a resumed run plays an unfinished sequence again from its first
 //! commit and records only what the journal lacks.
 
+mod abilities;
+mod bases;
+mod doctor;
 mod environment;
-mod layout;
 mod order;
-mod prepare;
 mod sequence;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::engine::{self, Binaries, EngineError, RunRoot};
+use crate::engine::{self, EngineAddress, EngineError, Engines, Fresh, Place, RunRoot};
 use crate::history::{History, HistoryError};
 use crate::journal::{
-    CommitRecord, End, Header, Journal, JournalError, Line, Recorded, SCHEMA, TrialKey, TrialRecord,
+    CommitRecord, End, Environment, Header, Journal, JournalError, Line, Recorded, SCHEMA, Skipped,
+    TrialKey, TrialRecord,
 };
 use crate::registry::{Registry, RegistryError};
 use crate::scenario::Loaded;
 use crate::strategy::{Strategy, built_in};
+use crate::trace::Update;
+use crate::trial;
 use crate::units::Nanos;
 
+pub use abilities::{Abilities, divide, foreseen};
+pub use doctor::doctor;
 pub use order::sequences;
 
 /// What was asked for beside the scenario.
@@ -39,6 +45,12 @@ pub struct Options {
     /// The folder of the results; must not hold a journal unless `resume`.
     pub out: PathBuf,
     pub resume: bool,
+    /// Which engines to build on; private ones where they can be had when absent.
+    pub builder: Option<EngineAddress>,
+    /// Whether engines that were there before may be pruned, to serve strategies that want new ones.
+    pub allow_prune: bool,
+    /// Whether [`Event::Status`] is wanted: it costs a little while the clock runs.
+    pub status: bool,
     /// Engines and base images that later runs use again.
     pub cache_dir: PathBuf,
     /// Where engines live while they run.
@@ -54,8 +66,27 @@ pub enum Event<'a> {
     Planned {
         trials: usize,
     },
+    /// A strategy that was asked for will not be played.
+    Skipped(&'a Skipped),
     TrialStarted(&'a TrialKey),
+    /// What BuildKit says while a trial builds one of its targets.
+    Status {
+        key: &'a TrialKey,
+        target: Option<&'a str>,
+        update: &'a Update,
+    },
     TrialEnded(&'a TrialRecord),
+}
+
+/// Where a run's events go.
+pub type OnEvent<'a> = &'a (dyn Fn(Event<'_>) + Send + Sync);
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What the journal holds; none where it was interrupted before there was one.
+    pub recorded: Option<Recorded>,
+    pub interrupted: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +107,10 @@ pub enum RunError {
     NoSuchCommit { asked: usize, commits: usize },
     #[error("nothing to do: every trial that was asked for is in the journal")]
     NothingToDo,
+    #[error("none of the strategies can be played on these engines\n{}", reasons(.0))]
+    AllSkipped(Vec<Skipped>),
+    #[error("cannot ask the engine what it is: {reason}")]
+    Look { reason: String },
     #[error(
         "base image {reference} is not to be had: {reason}\n  declare a local source with [[image]] in the scenario"
     )]
@@ -103,15 +138,48 @@ pub fn strategies(loaded: &Loaded, options: &Options) -> Result<Vec<Strategy>, R
         .collect()
 }
 
-/// Plays the whole run into the journal of `options.out`.
+/// Plays the whole run into the journal of `options.out`, or until `interrupt` is over.
 ///
 /// Dropping the returned future stops its engines; what ended before is in the journal.
 pub async fn run(
     loaded: &Loaded,
     options: &Options,
-    on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Recorded, RunError> {
-    let strategies = strategies(loaded, options)?;
+    on_event: OnEvent<'_>,
+    interrupt: impl Future<Output = ()>,
+) -> Result<Ended, RunError> {
+    let mut playing = Playing::default();
+    let played = tokio::select! {
+        played = play(loaded, options, on_event, &mut playing) => Some(played),
+        () = interrupt => None,
+    };
+    // What was played is dropped here, and with it all engines.
+    if let Some(Err(error)) = played {
+        return Err(error);
+    }
+    let interrupted = played.is_none();
+    let Some(mut journal) = playing.journal else {
+        return Ok(Ended { recorded: None, interrupted });
+    };
+    let wall = playing.clock.map_or(Nanos::default(), |clock| Nanos::of(clock.elapsed()));
+    journal.append(&Line::End(End { interrupted, wall }))?;
+    Ok(Ended { recorded: Some(Recorded::read(journal.path())?), interrupted })
+}
+
+/// What outlives an interrupt.
+#[derive(Default)]
+struct Playing {
+    journal: Option<Journal>,
+    /// Since the first trial's start.
+    clock: Option<Instant>,
+}
+
+async fn play(
+    loaded: &Loaded,
+    options: &Options,
+    on_event: OnEvent<'_>,
+    playing: &mut Playing,
+) -> Result<(), RunError> {
+    let asked = strategies(loaded, options)?;
     create(&options.out)?;
     create(&options.cache_dir)?;
     create(&options.run_root)?;
@@ -120,18 +188,47 @@ pub async fn run(
     let scratch = run_root.path();
     let history = History::script(loaded, scratch)?;
     let commits = commits_of(&history, options)?;
-    let binaries = engine::find(&options.cache_dir, &notice).await?;
     let registry = Registry::start(scratch.join("registry")).await?;
-    let setup = Setup {
+    let place = Place {
+        cache_dir: options.cache_dir.clone(),
+        run_root: scratch.into(),
+        registry: Some(registry.address()),
+        own_images: vec![format!("{}/", local_name(loaded)), format!("{}/", registry.address())],
+        allow_prune: options.allow_prune,
+    };
+    let notice = |text: &str| on_event(Event::Notice(text));
+    let engines = engine::open(options.builder.as_ref(), place, &notice).await?;
+    let control = engines.look().await?;
+    let worker = trial::look(control.clone())
+        .await
+        .map_err(|error| RunError::Look { reason: causes(&error) })?;
+    let mut environment = environment::environment(&*engines, &control, &worker).await?;
+    let abilities = Abilities {
+        fresh: engines.terms().fresh.clone(),
+        local: engines.terms().local,
+        worker: Some(worker),
+    };
+    let (strategies, skipped) = divide(&asked, &abilities);
+    skipped.iter().for_each(|skipped| on_event(Event::Skipped(skipped)));
+    if strategies.is_empty() {
+        return Err(RunError::AllSkipped(skipped));
+    }
+    let mut setup = Setup {
         loaded,
         options,
+        on_event,
         history: &history,
         registry: &registry,
-        binaries: &binaries,
+        engines: &*engines,
         scratch,
+        bases: bases::Bases::default(),
     };
-    let bases = prepare::base_images(&setup, commits, on_event).await?;
-    let (mut journal, done) = open_journal(&setup, &strategies, commits, &bases).await?;
+    setup.bases = bases::ready(&setup, commits).await?;
+    environment.limits = limits(&setup);
+    environment.limits.iter().for_each(|limit| on_event(Event::Notice(limit)));
+    let played = Played { strategies: &strategies, skipped, commits, environment };
+    let (journal, done) = open_journal(&setup, played)?;
+    let journal = playing.journal.insert(journal);
     let order = sequences(&strategies, options.rounds, options.seed);
     let keys: BTreeSet<TrialKey> = order
         .iter()
@@ -150,13 +247,13 @@ pub async fn run(
         return Err(RunError::NothingToDo);
     }
     on_event(Event::Planned { trials: keys.len() });
-    let clock = Instant::now();
+    playing.clock = Some(Instant::now());
     for (round, strategy) in order {
         let strategy = &strategies[strategy];
         let key = |commit| TrialKey { round, strategy: strategy.name.clone(), link: None, commit };
         let last = (0..commits).rev().find(|commit| keys.contains(&key(*commit)));
         let Some(last) = last else { continue };
-        let mut sequence = sequence::Sequence::new(&setup, strategy, round, &bases);
+        let mut sequence = sequence::Sequence::new(&setup, strategy, round);
         for commit in 0..=last {
             let key = key(commit);
             on_event(Event::TrialStarted(&key));
@@ -168,24 +265,63 @@ pub async fn run(
         }
         sequence.finish().await;
     }
-    journal.append(&Line::End(End { interrupted: false, wall: Nanos::of(clock.elapsed()) }))?;
-    Ok(Recorded::read(journal.path())?)
+    engines.close().await?;
+    Ok(())
 }
 
 /// What every part of a run needs to know.
 struct Setup<'a> {
     loaded: &'a Loaded,
     options: &'a Options,
+    on_event: OnEvent<'a>,
     history: &'a History,
     registry: &'a Registry,
-    binaries: &'a Binaries,
+    engines: &'a dyn Engines,
     scratch: &'a Path,
+    bases: bases::Bases,
 }
 
-/// Says what is being fetched, before there is anything to draw a progress bar over.
-fn notice(text: &str) {
-    // A closed stderr must not stop a run.
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n"));
+/// What images that are not pushed are called, before their stage.
+fn local_name(loaded: &Loaded) -> String {
+    format!("cachefrom/{}", loaded.scenario.name)
+}
+
+/// What was asked for and will not be done, a sentence each.
+fn limits(setup: &Setup<'_>) -> Vec<String> {
+    let (terms, address) = (setup.engines.terms(), setup.engines.address());
+    let mut limits = setup.bases.limits.clone();
+    if !terms.docker_api && !setup.loaded.scenario.verify.is_empty() {
+        limits.push(format!("no image is verified, since {address} cannot run one"));
+    }
+    match terms.fresh {
+        Fresh::New => {}
+        Fresh::Pruned => limits.push(format!(
+            "engines are not new but pruned: {address} keeps image blobs and what it knows of registries"
+        )),
+        Fresh::No(_) => limits.push(format!(
+            "{address} keeps its build cache from one strategy and round to the next"
+        )),
+    }
+    limits
+}
+
+/// The whole chain of causes of `error` in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+fn reasons(skipped: &[Skipped]) -> String {
+    let lines: Vec<String> = skipped
+        .iter()
+        .map(|skipped| format!("  {}: {}", skipped.strategy, skipped.because))
+        .collect();
+    lines.join("\n")
 }
 
 fn create(path: &Path) -> Result<(), RunError> {
@@ -202,11 +338,17 @@ fn commits_of(history: &History, options: &Options) -> Result<usize, RunError> {
     }
 }
 
-async fn open_journal(
-    setup: &Setup<'_>,
-    strategies: &[Strategy],
+/// What the journal's header says of a run beside what was asked for.
+struct Played<'a> {
+    strategies: &'a [Strategy],
+    skipped: Vec<Skipped>,
     commits: usize,
-    bases: &prepare::Bases,
+    environment: Environment,
+}
+
+fn open_journal(
+    setup: &Setup<'_>,
+    played: Played<'_>,
 ) -> Result<(Journal, BTreeSet<TrialKey>), RunError> {
     let scenario = &setup.loaded.scenario;
     let path = setup.options.out.join("journal.jsonl");
@@ -217,9 +359,9 @@ async fn open_journal(
         scenario_sha256: environment::sha256_of(&setup.loaded.path),
         seed: setup.options.seed,
         rounds: setup.options.rounds,
-        strategies: strategies.to_vec(),
-        skipped: vec![],
-        commits: setup.history.commits()[..commits]
+        strategies: played.strategies.to_vec(),
+        skipped: played.skipped,
+        commits: setup.history.commits()[..played.commits]
             .iter()
             .map(|commit| CommitRecord {
                 id: commit.id.clone(),
@@ -233,8 +375,8 @@ async fn open_journal(
             })
             .collect(),
         targets: scenario.build.targets.clone(),
-        environment: bases.environment.clone(),
-        images: bases.images.clone(),
+        environment: played.environment,
+        images: setup.bases.images.clone(),
     };
     if setup.options.resume && path.exists() {
         let (journal, recorded) = Journal::resume(&path)?;
@@ -247,25 +389,4 @@ async fn open_journal(
         return Ok((journal, recorded.done()));
     }
     Ok((Journal::create(&path, &header)?, Default::default()))
-}
-
-/// What `cachefrom doctor` says: the engine that would be used, proved by starting it once.
-pub async fn doctor(cache_dir: &Path, run_root: &Path) -> Result<String, RunError> {
-    create(cache_dir)?;
-    create(run_root)?;
-    let swept = engine::sweep(run_root)?.len();
-    let folder = RunRoot::create(run_root)?;
-    let binaries = engine::find(cache_dir, &notice).await?;
-    let options =
-        engine::EngineOptions { run_root: folder.path().into(), mirror: None, golden: None };
-    let started = engine::PrivateEngine::start(&binaries, options).await?;
-    let version = engine::version(started.socket()).await?;
-    let ready = started.start_time();
-    let stopped = started.stop().await?;
-    Ok(format!(
-        "engine   {}\nversion  {} ({})\nready    in {ready}\nstopped  in {stopped}\nswept    {swept} dead runs\n",
-        binaries.dockerd.display(),
-        version.version,
-        version.storage_driver,
-    ))
 }

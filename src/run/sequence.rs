@@ -1,33 +1,35 @@
 //! One strategy over the commits of one round, with the engine or engines it needs.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::engine::{EngineOptions, PrivateEngine};
+use crate::engine::{Engine, Fresh};
 use crate::journal::{Outcome, TrialKey, TrialRecord};
 use crate::strategy::{EngineUse, Position, Strategy, plan};
+use crate::trace::Update;
 use crate::trial;
 use crate::units::Nanos;
 
-use super::Setup;
-use super::prepare::Bases;
+use super::{Event, Setup, local_name};
 
 /// A strategy being played; owns its kept engine, if it keeps one.
 pub struct Sequence<'a> {
     setup: &'a Setup<'a>,
     strategy: &'a Strategy,
-    bases: &'a Bases,
     /// A repository no other strategy or round writes to, so that every first push is a first.
     repo: String,
     shared_key: String,
-    kept: Option<PrivateEngine>,
+    local_caches: PathBuf,
+    kept: Option<Box<dyn Engine>>,
 }
 
 impl<'a> Sequence<'a> {
-    pub fn new(setup: &'a Setup<'a>, strategy: &'a Strategy, round: u32, bases: &'a Bases) -> Self {
+    pub fn new(setup: &'a Setup<'a>, strategy: &'a Strategy, round: u32) -> Self {
         let name = &setup.loaded.scenario.name;
         let repo = format!("{}/{name}/r{round}/{}", setup.registry.address(), strategy.name);
         let shared_key = format!("cachefrom:{name}:r{round}:{}", strategy.name);
-        Self { setup, strategy, bases, repo, shared_key, kept: None }
+        let local_caches = setup.scratch.join("caches").join(format!("r{round}-{}", strategy.name));
+        Self { setup, strategy, local_caches, repo, shared_key, kept: None }
     }
 
     /// The trial of the commit at `index`.
@@ -76,19 +78,25 @@ impl<'a> Sequence<'a> {
         setup.history.checkout(index, context.path()).map_err(|error| error.to_string())?;
         let checkout = Nanos::of(clock.elapsed());
 
-        let (engine, engine_start) = match self.kept.take() {
-            Some(engine) => (engine, None),
+        let (engine, started) = match self.kept.take() {
+            Some(engine) => (engine, false),
             None => {
-                let engine = PrivateEngine::start(setup.binaries, self.engine_options())
-                    .await
-                    .map_err(|error| error.to_string())?;
-                let start = engine.start_time();
-                (engine, Some(start))
+                let engine = setup.engines.start().await;
+                (engine.map_err(|error| super::causes(&error))?, true)
             }
+        };
+        let engine_start = engine.start_time().filter(|_| started);
+        let terms = setup.engines.terms();
+        let status_key = key.clone();
+        let on_update = |target: Option<&str>, update: &Update| {
+            (setup.on_event)(Event::Status { key: &status_key, target, update });
         };
         let record = trial::run(&trial::Setting {
             key,
-            engine: &engine,
+            engine: &*engine,
+            prune: started && terms.fresh == Fresh::Pruned,
+            host_network: terms.host_network,
+            contexts: &setup.bases.contexts,
             registry: setup.registry,
             plan: &cache_plan,
             context: context.path(),
@@ -99,31 +107,24 @@ impl<'a> Sequence<'a> {
                 .iter()
                 .filter(|v| v.commits.is_empty() || v.commits.contains(&commit.message))
                 .collect(),
-            local_name: format!("cachefrom/{}", scenario.name),
+            local_name: local_name(setup.loaded),
             local_tag: commit.id.clone(),
+            local_caches: &self.local_caches,
             shared_key: self.shared_key.clone(),
             checkout,
             engine_start,
-            bases: if self.bases.golden.is_some() { self.bases.images.len() } else { 0 },
+            on_update: if setup.options.status { Some(&on_update) } else { None },
         })
         .await;
         match self.strategy.engine {
             EngineUse::Fresh => {
-                engine.stop().await.map_err(|error| error.to_string())?;
+                engine.stop().await.map_err(|error| super::causes(&error))?;
             }
             // A kept engine that broke is not used again: the next commit starts a new one.
             EngineUse::Kept if matches!(record.outcome, Outcome::Broken { .. }) => drop(engine),
             EngineUse::Kept => self.kept = Some(engine),
         }
         Ok(record)
-    }
-
-    fn engine_options(&self) -> EngineOptions {
-        EngineOptions {
-            run_root: self.setup.scratch.to_path_buf(),
-            mirror: Some(self.setup.registry.address()),
-            golden: self.bases.golden.clone(),
-        }
     }
 
     /// Stops the kept engine.

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 /// `{merge-base}`, `{stage}` (the target being built), `{each-stage}` (an import repeated for
 /// every target) and `{built-stage}` (repeated for the targets this commit has built already).
 /// An import whose placeholder has no value at a commit, such as the first one's `{parent}`,
-/// is left out there.
+/// is left out there. The folders `src` and `dest` of a `local` cache, where they are relative,
+/// are in one that the strategy's trials of a round share and that goes with the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Strategy {

@@ -10,6 +10,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 
+use crate::engine::{EngineError, docker};
 use crate::journal::Verification;
 use crate::scenario::format::Verify;
 
@@ -18,8 +19,8 @@ const KEPT_OUTPUT: usize = 2_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    #[error("failed to reach the engine at {socket} to run {image}")]
-    Engine { socket: String, image: String, source: bollard::errors::Error },
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     #[error("failed to run {image}")]
     Run { image: String, source: bollard::errors::Error },
 }
@@ -30,13 +31,7 @@ pub async fn run(
     image: &str,
     verify: &Verify,
 ) -> Result<(Verification, Option<String>), VerifyError> {
-    let socket_text = socket.display().to_string();
-    let docker = bollard::Docker::connect_with_unix(&socket_text, 60, bollard::API_DEFAULT_VERSION)
-        .map_err(|source| VerifyError::Engine {
-            socket: socket_text,
-            image: image.into(),
-            source,
-        })?;
+    let docker = docker::connect(socket)?;
     let failed = |source| VerifyError::Run { image: image.into(), source };
     let body = ContainerCreateBody {
         image: Some(image.into()),

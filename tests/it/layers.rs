@@ -18,10 +18,16 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("registry", &["units"]),
     ("buildkit", &["trace", "units"]),
     ("journal", &["registry", "strategy", "trace", "units"]),
-    ("trial", &["buildkit", "engine", "journal", "registry", "scenario", "strategy", "units"]),
+    (
+        "trial",
+        &["buildkit", "engine", "journal", "registry", "scenario", "strategy", "trace", "units"],
+    ),
     (
         "run",
-        &["engine", "history", "journal", "registry", "scenario", "strategy", "trial", "units"],
+        &[
+            "engine", "history", "journal", "registry", "scenario", "strategy", "trace", "trial",
+            "units",
+        ],
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
     ("cli", &["engine", "history", "journal", "measure", "run", "scenario", "units"]),

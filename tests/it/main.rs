@@ -3,6 +3,7 @@
 mod buildx; // the peer: docker buildx on engines of its own
 mod content; // a warm image holds what a cold one does
 mod end_to_end; // the whole program on real engines
+mod engines; // every kind of engine address, on real engines
 mod faults; // what goes wrong, and what is left then
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers

@@ -4,25 +4,39 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::engine::OciImage;
+use crate::engine::image::MANIFEST_TYPE;
 use crate::registry::{Digest, Reference, Registry, RegistryError, RepositoryName};
 
 /// Descriptors of `index.json` and of a manifest, as far as they are needed here.
 #[derive(Debug, Deserialize)]
-struct Descriptor {
-    digest: String,
+pub struct Descriptor {
+    pub digest: String,
     #[serde(rename = "mediaType", default)]
-    media_type: String,
+    pub media_type: String,
 }
 
 #[derive(Debug, Deserialize)]
 struct Index {
     manifests: Vec<Descriptor>,
+    #[serde(default)]
+    annotations: Annotations,
+}
+
+/// The index that the image was picked from, for references that name it by digest.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    #[serde(rename = "cachefrom.index.digest")]
+    index_digest: Option<String>,
+    #[serde(rename = "cachefrom.index.type")]
+    index_type: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct Manifest {
-    config: Descriptor,
-    layers: Vec<Descriptor>,
+pub struct Manifest {
+    pub config: Descriptor,
+    pub layers: Vec<Descriptor>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -33,17 +47,20 @@ pub enum LayoutError {
     Parse { path: std::path::PathBuf, source: serde_json::Error },
     #[error("{path} lists {found} images; a base image is a layout with exactly one, for this platform", path = path.display())]
     Images { path: std::path::PathBuf, found: usize },
+    #[error("it is {found}, not {wanted}")]
+    OtherImage { wanted: String, found: String },
     #[error("{digest:?} is not a digest")]
     Digest { digest: String },
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
 
-/// Puts the one image of the layout at `folder` into `repository` as `tag`; says its digest.
+/// Puts the one image of the layout at `folder` into `repository`, as the tag or digest `wanted`;
+/// says the digest of its manifest.
 pub async fn serve(
     registry: &Registry,
     repository: &RepositoryName,
-    tag: &Reference,
+    wanted: &Reference,
     folder: &Path,
 ) -> Result<String, LayoutError> {
     let path = folder.join("index.json");
@@ -58,11 +75,71 @@ pub async fn serve(
         let digest = digest(&part.digest)?;
         registry.put_blob_file(repository, &digest, &blob(folder, &digest)).await?;
     }
-    registry.put_manifest(repository, tag, &image.media_type, &bytes)?;
+    let own = digest(&image.digest)?;
+    let index_digest = index.annotations.index_digest.as_deref().map(digest).transpose()?;
+    match wanted {
+        Reference::Tag(_) => {
+            registry.put_manifest(repository, wanted, &image.media_type, &bytes)?;
+        }
+        Reference::Digest(wanted) => {
+            let by_digest = |digest: &Digest| Reference::Digest(digest.clone());
+            registry.put_manifest(repository, &by_digest(&own), &image.media_type, &bytes)?;
+            if index_digest.as_ref() == Some(wanted) {
+                let bytes = read(&blob(folder, wanted))?;
+                let kind = &index.annotations.index_type;
+                registry.put_manifest(repository, &by_digest(wanted), kind, &bytes)?;
+            } else if own != *wanted {
+                let (wanted, found) = (wanted.to_string(), own.to_string());
+                return Err(LayoutError::OtherImage { wanted, found });
+            }
+        }
+    }
     Ok(image.digest.clone())
 }
 
-fn blob(folder: &Path, digest: &Digest) -> std::path::PathBuf {
+/// Makes `folder` a layout without images.
+pub fn create(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder.join("blobs/sha256"))?;
+    std::fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
+}
+
+/// Moves `image`, whose layer is a file in the same file system, into the layout at `folder`.
+pub fn adopt(folder: &Path, image: &OciImage) -> std::io::Result<()> {
+    let name =
+        |digest: &str| folder.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+    std::fs::rename(&image.layer.1, name(&image.layer.0))?;
+    std::fs::write(name(&image.config.0), &image.config.1)?;
+    write_blob(folder, &image.manifest)?;
+    let digest = image.manifest_digest.clone();
+    let descriptor = Descriptor { digest, media_type: MANIFEST_TYPE.to_owned() };
+    write_index(folder, &descriptor, image.manifest.len(), None)
+}
+
+/// Adds a small blob to a layout.
+pub fn write_blob(folder: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::write(blob(folder, &Digest::of(bytes)), bytes)
+}
+
+/// Makes `image`, of `size` bytes, the layout's only one; it was picked from `index`, of that media
+/// type, if it was picked at all.
+pub fn write_index(
+    folder: &Path,
+    image: &Descriptor,
+    size: usize,
+    index: Option<(Digest, String)>,
+) -> std::io::Result<()> {
+    let annotations = index.map(|(digest, kind)| {
+        serde_json::json!({"cachefrom.index.digest": digest, "cachefrom.index.type": kind})
+    });
+    let text = serde_json::json!({
+        "schemaVersion": 2,
+        "manifests": [{"mediaType": image.media_type, "digest": image.digest, "size": size}],
+        "annotations": annotations.unwrap_or_else(|| serde_json::json!({})),
+    });
+    std::fs::write(folder.join("index.json"), text.to_string())
+}
+
+pub fn blob(folder: &Path, digest: &Digest) -> std::path::PathBuf {
     folder.join("blobs/sha256").join(digest.hex())
 }
 

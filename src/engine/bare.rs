@@ -1,0 +1,107 @@
+//! A buildkitd that already runs somewhere, and offers its control API and nothing else.
+//!
+//! It is never started or stopped here, and what it is, only BuildKit's own API can say.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::source::{Control, Engine, Engines, Place, Terms, fresh};
+use super::{EngineAddress, EngineError};
+use crate::units::Nanos;
+
+/// See the module.
+#[derive(Debug)]
+pub struct BareEngines {
+    address: String,
+    control: Control,
+    terms: Terms,
+}
+
+impl BareEngines {
+    /// The engine behind `control`, which answers or is an error.
+    pub async fn open(
+        address: &EngineAddress,
+        control: Control,
+        local: bool,
+        place: &Place,
+    ) -> Result<Self, EngineError> {
+        let dialled = match &control {
+            Control::Docker(path) | Control::Unix(path) => {
+                UnixStream::connect(path).await.map(drop)
+            }
+            Control::Tcp(authority) => TcpStream::connect(authority.as_str()).await.map(drop),
+        };
+        let text = address.to_string();
+        dialled.map_err(|source| EngineError::NobodyThere { address: text.clone(), source })?;
+        let terms = Terms {
+            fresh: fresh(Some(address), place.allow_prune),
+            mirrored: false,
+            local,
+            host_network: false,
+            docker_api: false,
+        };
+        Ok(Self { address: text, control, terms })
+    }
+}
+
+#[async_trait]
+impl Engines for BareEngines {
+    fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    fn describe(&self) -> String {
+        format!("buildkitd at {}", self.address)
+    }
+
+    fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    async fn look(&self) -> Result<Control, EngineError> {
+        Ok(self.control.clone())
+    }
+
+    async fn warm(&self, images: &[String]) -> Result<bool, EngineError> {
+        // buildkitd holds build results, and no images that could be pulled beforehand.
+        Ok(images.is_empty())
+    }
+
+    async fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
+        Ok(Box::new(Bare { control: self.control.clone() }))
+    }
+
+    async fn close(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Bare {
+    control: Control,
+}
+
+#[async_trait]
+impl Engine for Bare {
+    fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    fn docker(&self) -> Option<&Path> {
+        None
+    }
+
+    fn start_time(&self) -> Option<Nanos> {
+        None
+    }
+
+    async fn prove_new(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn stop(self: Box<Self>) -> Result<(), EngineError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,419 @@
+//! BuildKit containers beside the user's Docker: `docker-container://`.
+//!
+//! Each wish is a new container with a new volume, so it has built nothing; both go with it, also
+//! when the run is interrupted, and what a killed run left goes with the next run. BuildKit is
+//! reached as buildx does it, through `buildctl dial-stdio` run inside, behind a unix socket here.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bollard::container::LogOutput;
+use bollard::exec::{CreateExecOptions, StartExecResults};
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    UploadToContainerOptionsBuilder,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Mutex;
+use tokio_util::io::StreamReader;
+
+use super::bridge::Bridge;
+use super::docker::{self, Host};
+use super::source::{Control, Engine, Engines, Fresh, Place, Terms};
+use super::{EngineAddress, EngineError, detached, request};
+use crate::units::Nanos;
+
+/// Holds the directory of the run that made a container: where that is gone, so is its run.
+pub const LABEL: &str = "cachefrom.run";
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+const READY_POLL: Duration = Duration::from_millis(50);
+/// buildx keeps BuildKit's state there too.
+const STATE: &str = "/var/lib/buildkit";
+
+/// See the module.
+#[derive(Debug)]
+pub struct ContainerEngines {
+    host: Host,
+    address: EngineAddress,
+    /// Names start with this.
+    name: String,
+    image: String,
+    place: Place,
+    terms: Terms,
+    next: AtomicU32,
+    looked_at: Mutex<Option<Container>>,
+}
+
+impl ContainerEngines {
+    /// With `named` neither the containers' name nor their image is the usual one.
+    pub async fn open(
+        named: Option<(Option<&str>, &str)>,
+        place: Place,
+    ) -> Result<Self, EngineError> {
+        let mut address = EngineAddress::container();
+        if let (Some((name, image)), EngineAddress::Container { name: to, image: from }) =
+            (named, &mut address)
+        {
+            *to = name.map(str::to_owned);
+            *from = image.to_owned();
+        }
+        let EngineAddress::Container { name, image } = &address else {
+            return Err(EngineError::NoEngine { reason: address.to_string() });
+        };
+        let host = docker::host(&place.run_root).await?;
+        sweep(&host.socket).await?;
+        let run = place.run_root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = name.clone().unwrap_or_else(|| format!("cachefrom-{run}"));
+        let image = image.clone();
+        let docker = docker::connect(&host.socket)?;
+        if docker.inspect_image(&image).await.is_err() {
+            docker::pull(&host.socket, &image).await.map_err(|error| {
+                EngineError::NoBuildkitImage { image: image.clone(), source: Box::new(error) }
+            })?;
+        }
+        let terms = Terms {
+            fresh: Fresh::New,
+            // It is told of our mirror, but a build context for each image does not depend on that.
+            mirrored: false,
+            local: host.local,
+            host_network: false,
+            docker_api: false,
+        };
+        let (next, looked_at) = (AtomicU32::new(0), Mutex::default());
+        Ok(Self { host, address, name, image, place, terms, next, looked_at })
+    }
+
+    async fn container(&self) -> Result<Container, EngineError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let since = Instant::now();
+        let socket = self.host.socket.clone();
+        let failed = |source| EngineError::Container { name: self.name.clone(), source };
+        let docker = docker::connect(&socket)?;
+        let options = CreateContainerOptionsBuilder::default();
+        let options = options.name(&format!("{}-{number}", self.name)).build();
+        let id = docker.create_container(Some(options), self.body()).await.map_err(failed)?.id;
+        // From here on its guard removes it.
+        let mut container = Container { socket, id, start_time: Nanos(0), bridge: None };
+        let to = UploadToContainerOptionsBuilder::default().path("/etc").build();
+        let config = bollard::body_full(config_tar(self.place.registry).into());
+        docker.upload_to_container(&container.id, Some(to), config).await.map_err(failed)?;
+        let plainly = None::<StartContainerOptions>;
+        docker.start_container(&container.id, plainly).await.map_err(failed)?;
+        container.wait_until_ready(&docker).await?;
+        let path = self.place.run_root.join(format!("c{number}"));
+        let id = container.id.clone();
+        container.bridge =
+            Some((path.clone(), Bridge::open(&path, move || dial(docker.clone(), id.clone()))?));
+        container.start_time = Nanos::of(since.elapsed());
+        Ok(container)
+    }
+
+    fn body(&self) -> ContainerCreateBody {
+        let run = self.place.run_root.display().to_string();
+        let state = Mount {
+            target: Some(STATE.to_owned()),
+            typ: Some(MountType::VOLUME),
+            ..Mount::default()
+        };
+        ContainerCreateBody {
+            image: Some(self.image.clone()),
+            cmd: Some(vec!["--config".to_owned(), "/etc/buildkit/buildkitd.toml".to_owned()]),
+            labels: Some(HashMap::from([(LABEL.to_owned(), run)])),
+            host_config: Some(HostConfig {
+                privileged: Some(true),
+                // Our registry listens on the machine's loopback interface.
+                network_mode: Some("host".to_owned()),
+                mounts: Some(vec![state]),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        }
+    }
+}
+
+#[async_trait]
+impl Engines for ContainerEngines {
+    fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    fn describe(&self) -> String {
+        format!("{} beside Docker at {}", self.image, self.host.address)
+    }
+
+    fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    async fn look(&self) -> Result<Control, EngineError> {
+        let mut looked_at = self.looked_at.lock().await;
+        let container = match looked_at.take() {
+            Some(container) => container,
+            None => self.container().await?,
+        };
+        Ok(looked_at.insert(container).control())
+    }
+
+    async fn warm(&self, images: &[String]) -> Result<bool, EngineError> {
+        self.close().await?;
+        // A buildkitd holds build results, and no images that could be pulled beforehand.
+        Ok(images.is_empty())
+    }
+
+    async fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
+        Ok(Box::new(self.container().await?))
+    }
+
+    async fn close(&self) -> Result<(), EngineError> {
+        let container = self.looked_at.lock().await.take();
+        match container {
+            Some(container) => container.remove().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// A container that is removed when dropped.
+#[derive(Debug)]
+struct Container {
+    socket: PathBuf,
+    /// Empty once it is removed.
+    id: String,
+    start_time: Nanos,
+    bridge: Option<(PathBuf, Bridge)>,
+}
+
+impl Container {
+    async fn wait_until_ready(&self, docker: &bollard::Docker) -> Result<(), EngineError> {
+        let since = Instant::now();
+        loop {
+            if answers(docker, &self.id).await {
+                return Ok(());
+            }
+            let inspected = docker.inspect_container(&self.id, None::<InspectContainerOptions>);
+            let state = inspected.await.ok().and_then(|found| found.state);
+            if state.is_none_or(|state| state.running != Some(true)) {
+                let status = "its container ended".to_owned();
+                return Err(EngineError::Died { status, log: self.end_of_log(docker).await });
+            }
+            if since.elapsed() > READY_PATIENCE {
+                let waited = Nanos::of(since.elapsed());
+                return Err(EngineError::NotReady { waited, log: self.end_of_log(docker).await });
+            }
+            tokio::time::sleep(READY_POLL).await;
+        }
+    }
+
+    async fn end_of_log(&self, docker: &bollard::Docker) -> String {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("12").build();
+        let lines: Vec<_> =
+            docker.logs(&self.id, Some(options)).try_collect().await.unwrap_or_default();
+        lines.into_iter().map(|line| line.to_string()).collect()
+    }
+
+    async fn remove(mut self) -> Result<(), EngineError> {
+        let (socket, id) = (self.socket.clone(), std::mem::take(&mut self.id));
+        remove(&socket, &id).await
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if !self.id.is_empty() {
+            let (socket, id) = (self.socket.clone(), self.id.clone());
+            // Nobody is left to tell of a failure; the next run sweeps.
+            detached(async move { drop(remove(&socket, &id).await) });
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for Container {
+    fn control(&self) -> Control {
+        Control::Unix(self.bridge.as_ref().map(|(path, _)| path.clone()).unwrap_or_default())
+    }
+
+    fn docker(&self) -> Option<&Path> {
+        None
+    }
+
+    fn start_time(&self) -> Option<Nanos> {
+        Some(self.start_time)
+    }
+
+    async fn prove_new(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn stop(self: Box<Self>) -> Result<(), EngineError> {
+        self.remove().await
+    }
+}
+
+async fn remove(socket: &Path, id: &str) -> Result<(), EngineError> {
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    docker::connect(socket)?
+        .remove_container(id, Some(options))
+        .await
+        .map_err(request::failed(socket, "/containers"))
+}
+
+/// Removes the containers of runs that died: those whose run's directory is gone.
+async fn sweep(socket: &Path) -> Result<(), EngineError> {
+    let labelled = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&labelled).build();
+    let found = docker::connect(socket)?
+        .list_containers(Some(options))
+        .await
+        .map_err(request::failed(socket, "/containers/json"))?;
+    for container in found {
+        let run = container.labels.as_ref().and_then(|labels| labels.get(LABEL));
+        if let (Some(run), Some(id)) = (run, &container.id)
+            && !Path::new(run).exists()
+        {
+            remove(socket, id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the BuildKit inside says that it has workers.
+async fn answers(docker: &bollard::Docker, id: &str) -> bool {
+    let Ok((exec, mut output, _input)) =
+        run_inside(docker, id, &["buildctl", "debug", "workers"]).await
+    else {
+        return false;
+    };
+    while let Some(Ok(_)) = output.next().await {}
+    docker.inspect_exec(&exec).await.is_ok_and(|exec| exec.exit_code == Some(0))
+}
+
+type Output =
+    Pin<Box<dyn futures_util::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
+type Input = Pin<Box<dyn AsyncWrite + Send>>;
+
+async fn run_inside(
+    docker: &bollard::Docker,
+    id: &str,
+    command: &[&str],
+) -> Result<(String, Output, Input), bollard::errors::Error> {
+    let options = CreateExecOptions {
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        cmd: Some(command.to_vec()),
+        ..CreateExecOptions::default()
+    };
+    let exec = docker.create_exec(id, options).await?.id;
+    match docker.start_exec(&exec, None).await? {
+        StartExecResults::Attached { output, input } => Ok((exec, output, input)),
+        StartExecResults::Detached => {
+            Ok((exec, Box::pin(futures_util::stream::empty()), Box::pin(tokio::io::sink())))
+        }
+    }
+}
+
+/// A connection to the BuildKit inside.
+async fn dial(docker: bollard::Docker, id: String) -> std::io::Result<Stdio> {
+    let (_, output, input) = run_inside(&docker, &id, &["buildctl", "dial-stdio"])
+        .await
+        .map_err(std::io::Error::other)?;
+    let bytes = output.filter_map(|message| async move {
+        match message {
+            Ok(LogOutput::StdOut { message }) => Some(Ok(message)),
+            // What it complains about is for people; the connection then ends.
+            Ok(_) => None,
+            Err(error) => Some(Err(std::io::Error::other(error))),
+        }
+    });
+    let output: ByteStream = Box::pin(bytes);
+    Ok(Stdio { output: StreamReader::new(output), input })
+}
+
+type ByteStream = Pin<Box<dyn futures_util::Stream<Item = std::io::Result<Bytes>> + Send>>;
+
+/// The standard streams of a command inside a container, as one connection.
+struct Stdio {
+    output: StreamReader<ByteStream, Bytes>,
+    input: Input,
+}
+
+impl AsyncRead for Stdio {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.output).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Stdio {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.input.as_mut().poll_write(context, bytes)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.input.as_mut().poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.input.as_mut().poll_shutdown(context)
+    }
+}
+
+/// `buildkit/buildkitd.toml` as Docker takes files for a container: our registry as the mirror of
+/// Docker Hub, and no garbage collection between two builds.
+fn config_tar(registry: Option<SocketAddr>) -> Vec<u8> {
+    let mut config = "[worker.oci]\n  gc = false\n".to_owned();
+    if let Some(registry) = registry {
+        config.push_str(&format!(
+            "[registry.\"docker.io\"]\n  mirrors = [\"{registry}\"]\n[registry.\"{registry}\"]\n  http = true\n"
+        ));
+    }
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(config.len() as u64);
+    let mut tar = tar::Builder::new(Vec::new());
+    // Writing to memory cannot fail, and the path is short and relative.
+    let _ = tar.append_data(&mut header, "buildkit/buildkitd.toml", config.as_bytes());
+    tar.into_inner().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_names_our_registry_as_the_mirror() {
+        let tar = config_tar(Some(([127, 0, 0, 1], 5000).into()));
+        let mut archive = tar::Archive::new(&tar[..]);
+        let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(entry.path().unwrap().to_str(), Some("buildkit/buildkitd.toml"));
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
+        let parsed: toml::Table = text.parse().unwrap();
+        assert_eq!(parsed["registry"]["docker.io"]["mirrors"][0].as_str(), Some("127.0.0.1:5000"));
+        assert_eq!(parsed["registry"]["127.0.0.1:5000"]["http"].as_bool(), Some(true));
+    }
+}

@@ -1,0 +1,107 @@
+//! The user's own Docker daemon as it stands: `docker://`.
+//!
+//! It is used, and pruned only where that was allowed; the images that a run made in it are removed
+//! again, also when the run is interrupted. What stays is the build cache of its builds.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use super::docker::{self, Host};
+use super::source::{Control, Engine, Engines, Place, Terms, fresh};
+use super::{EngineAddress, EngineError, detached};
+use crate::units::Nanos;
+
+/// See the module.
+#[derive(Debug)]
+pub struct DaemonEngines {
+    host: Host,
+    terms: Terms,
+    version: String,
+    own_images: Vec<String>,
+}
+
+impl DaemonEngines {
+    pub async fn open(host: Host, place: Place) -> Result<Self, EngineError> {
+        let version = super::version(&host.socket).await?;
+        let terms = Terms {
+            fresh: fresh(Some(&EngineAddress::Docker), place.allow_prune),
+            mirrored: false,
+            local: host.local,
+            host_network: false,
+            docker_api: true,
+        };
+        Ok(Self { host, terms, version: version.version, own_images: place.own_images })
+    }
+}
+
+#[async_trait]
+impl Engines for DaemonEngines {
+    fn address(&self) -> String {
+        "docker://".to_owned()
+    }
+
+    fn describe(&self) -> String {
+        format!("Docker {} at {}", self.version, self.host.address)
+    }
+
+    fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    async fn look(&self) -> Result<Control, EngineError> {
+        Ok(Control::Docker(self.host.socket.clone()))
+    }
+
+    async fn warm(&self, images: &[String]) -> Result<bool, EngineError> {
+        for image in images {
+            docker::pull(&self.host.socket, image).await?;
+        }
+        Ok(true)
+    }
+
+    async fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
+        Ok(Box::new(Daemon { socket: self.host.socket.clone() }))
+    }
+
+    async fn close(&self) -> Result<(), EngineError> {
+        docker::remove_images(&self.host.socket, &self.own_images).await
+    }
+}
+
+impl Drop for DaemonEngines {
+    fn drop(&mut self) {
+        let (socket, prefixes) = (self.host.socket.clone(), self.own_images.clone());
+        // Nobody is left to tell of a failure, and after `close` there is nothing to do.
+        detached(async move { drop(docker::remove_images(&socket, &prefixes).await) });
+    }
+}
+
+#[derive(Debug)]
+struct Daemon {
+    socket: PathBuf,
+}
+
+#[async_trait]
+impl Engine for Daemon {
+    fn control(&self) -> Control {
+        Control::Docker(self.socket.clone())
+    }
+
+    fn docker(&self) -> Option<&Path> {
+        Some(&self.socket)
+    }
+
+    fn start_time(&self) -> Option<Nanos> {
+        None
+    }
+
+    async fn prove_new(&self) -> Result<(), EngineError> {
+        // The user's images are here, and are none of our business.
+        Ok(())
+    }
+
+    async fn stop(self: Box<Self>) -> Result<(), EngineError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! The Docker API, from the one place that opens connections to it: bollard over a unix socket.
+//!
+//! Stops at images: containers are `container`'s and `trial`'s. Surprising: a `DOCKER_HOST` on TCP
+//! is given a unix socket of its own too, so that everything behind this knows only sockets.
+
+use std::path::{Path, PathBuf};
+
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
+};
+use futures_util::TryStreamExt;
+use tokio::net::TcpStream;
+
+use super::bridge::Bridge;
+use super::{EngineError, request};
+use crate::units::Bytes;
+
+/// Seconds that any one answer may take.
+const PATIENCE: u64 = 120;
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// Where the user's Docker daemon listens.
+#[derive(Debug)]
+pub struct Host {
+    pub socket: PathBuf,
+    /// As the user wrote it.
+    pub address: String,
+    /// Whether it runs on this machine.
+    pub local: bool,
+    /// Carries a TCP host's bytes for as long as this lives.
+    _bridge: Option<Bridge>,
+}
+
+impl Host {
+    /// The daemon that listens on `socket`.
+    pub fn at(socket: PathBuf) -> Self {
+        Self { address: format!("unix://{}", socket.display()), socket, local: true, _bridge: None }
+    }
+}
+
+/// The user's daemon: `DOCKER_HOST`, else the usual socket. Docker contexts are not read.
+pub async fn host(run_root: &Path) -> Result<Host, EngineError> {
+    let address = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let host = if address.is_empty() {
+        Host::at(DEFAULT_SOCKET.into())
+    } else if let Some(path) = address.strip_prefix("unix://") {
+        Host::at(path.into())
+    } else if let Some(authority) = address.strip_prefix("tcp://") {
+        let mut host = over_tcp(run_root, authority.trim_end_matches('/')).await?;
+        host.address.clone_from(&address);
+        host
+    } else {
+        return Err(EngineError::DockerHost { address });
+    };
+    match request::ping(&host.socket).await {
+        Ok(()) => Ok(host),
+        Err(source) => Err(EngineError::NoDocker { address: host.address, source }),
+    }
+}
+
+/// What listens at `authority`, whether or not that is a Docker daemon.
+pub async fn over_tcp(run_root: &Path, authority: &str) -> Result<Host, EngineError> {
+    let socket = run_root.join("docker.sock");
+    let (to, local) = (authority.to_owned(), is_loopback(authority).await);
+    let bridge = Bridge::open(&socket, move || TcpStream::connect(to.clone()))?;
+    Ok(Host { socket, address: format!("tcp://{authority}"), local, _bridge: Some(bridge) })
+}
+
+/// Whether `HOST:PORT` is this machine.
+pub async fn is_loopback(authority: &str) -> bool {
+    match tokio::net::lookup_host(authority).await {
+        Ok(mut found) => found.all(|address| address.ip().is_loopback()),
+        Err(_) => false,
+    }
+}
+
+/// A client of the engine at `socket`. It opens connections when it is used.
+pub fn connect(socket: &Path) -> Result<bollard::Docker, EngineError> {
+    // The oldest API of engine 25, the oldest engine we take.
+    let oldest = bollard::ClientVersion { major_version: 1, minor_version: 44 };
+    bollard::Docker::connect_with_unix(&socket.to_string_lossy(), PATIENCE, &oldest)
+        .map_err(request::failed(socket, "connect"))
+}
+
+/// Pulls `reference` into the engine at `socket`.
+pub async fn pull(socket: &Path, reference: &str) -> Result<(), EngineError> {
+    let options = CreateImageOptionsBuilder::default().from_image(reference).build();
+    connect(socket)?
+        .create_image(Some(options), None, None)
+        .try_collect::<Vec<_>>()
+        .await
+        .map_err(|source| EngineError::Pull { reference: reference.to_owned(), source })?;
+    Ok(())
+}
+
+/// Removes the images whose names start with any of `prefixes`, and nothing else.
+pub async fn remove_images(socket: &Path, prefixes: &[String]) -> Result<(), EngineError> {
+    const PATH: &str = "/images";
+    let docker = connect(socket)?;
+    let all = ListImagesOptionsBuilder::new().build();
+    let images = docker.list_images(Some(all)).await.map_err(request::failed(socket, PATH))?;
+    for name in images.iter().flat_map(|image| &image.repo_tags) {
+        if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+            let options = RemoveImageOptionsBuilder::default().force(true).build();
+            docker
+                .remove_image(name, Some(options), None)
+                .await
+                .map_err(request::failed(socket, PATH))?;
+        }
+    }
+    Ok(())
+}
+
+/// The layers of `image`, lowest first: digest and size, both of the uncompressed layer.
+///
+/// The sizes are those of the engine's history, which counts a layer's files as they lie on its disk.
+/// None where the engine cannot say, such as for an image that was pushed and never unpacked.
+pub async fn layers(socket: &Path, image: &str) -> Option<Vec<(String, Bytes)>> {
+    let docker = connect(socket).ok()?;
+    let digests = docker.inspect_image(image).await.ok()?.root_fs?.layers?;
+    let history = docker.image_history(image).await.ok()?;
+    // Newest first, and with instructions that made no layer, which have no size.
+    let sizes: Vec<i64> =
+        history.iter().rev().map(|entry| entry.size).filter(|size| *size > 0).collect();
+    (sizes.len() == digests.len()).then(|| {
+        let sizes = sizes.into_iter().map(|size| Bytes(size.unsigned_abs()));
+        digests.into_iter().zip(sizes).collect()
+    })
+}

@@ -1,0 +1,190 @@
+//! Base images: found in the Dockerfiles, served by the embedded registry, and pulled once into
+//! what every engine of the run starts from.
+//!
+//! Each comes from the first source that has it (DESIGN §3): an earlier run's store, the registry
+//! that its reference names, a source that the scenario declares, what this machine can make.
+//! Surprising: only Docker Hub has mirrors, so images of other registries, and all images on engines
+//! that know no mirror of ours, are put in the place of what `FROM` names by a build context.
+
+mod layout;
+mod reference;
+mod store;
+mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::engine;
+use crate::journal::ImageSource;
+use crate::registry::Registry;
+use crate::scenario::format::BaseImages;
+
+use super::{Event, RunError, Setup};
+use reference::ImageReference;
+pub use store::Store;
+use upstream::{Upstream, UpstreamError};
+
+/// What the builds of a run find.
+#[derive(Debug, Default)]
+pub struct Bases {
+    pub images: Vec<ImageSource>,
+    /// What a `FROM` names, and what to take instead.
+    pub contexts: BTreeMap<String, String>,
+    /// What was asked for and cannot be had.
+    pub limits: Vec<String>,
+}
+
+/// Makes every base image of the first `commits` commits ready.
+pub async fn ready(setup: &Setup<'_>, commits: usize) -> Result<Bases, RunError> {
+    let mut bases = Bases::default();
+    let terms = setup.engines.terms();
+    let mut pulled = vec![];
+    let references = references(setup, commits)?;
+    if !terms.local {
+        bases.limits.push(format!(
+            "base images are whatever {} gets from their registries, since it cannot reach this machine's",
+            setup.engines.address()
+        ));
+        setup.engines.warm(&[]).await?;
+        return Ok(bases);
+    }
+    let upstream = Upstream::default();
+    for written in references {
+        let missing = |reason| RunError::BaseImage { reference: written.clone(), reason };
+        let reference = ImageReference::parse(&written).map_err(missing)?;
+        let (folder, source) = find(setup, &upstream, &reference, &written).await?;
+        let repository = reference.served_as().map_err(missing)?;
+        let digest = layout::serve(setup.registry, &repository, &reference.wanted, &folder)
+            .await
+            .map_err(|error| missing(super::causes(&error)))?;
+        (setup.on_event)(Event::Notice(&format!("base image {written}: {source}")));
+        let served = reference.at(setup.registry.address()).map_err(missing)?;
+        if terms.mirrored && reference.is_hub() {
+            pulled.push(written.clone());
+        } else {
+            bases.contexts.insert(reference.context_name(), served.clone());
+            pulled.push(served);
+        }
+        bases.images.push(ImageSource { reference: written, digest, source });
+    }
+    let wanted = setup.loaded.scenario.base_images == BaseImages::Warm;
+    if !wanted {
+        pulled.clear();
+    }
+    if !setup.engines.warm(&pulled).await? {
+        let address = setup.engines.address();
+        bases.limits.push(format!(
+            "base images are pulled while the clock runs, since {address} holds none beforehand"
+        ));
+    }
+    Ok(bases)
+}
+
+/// The images that the Dockerfiles of the first `commits` commits build on.
+fn references(setup: &Setup<'_>, commits: usize) -> Result<BTreeSet<String>, RunError> {
+    let mut found = BTreeSet::new();
+    for index in 0..commits {
+        let file = setup.history.file(index, &setup.loaded.scenario.build.dockerfile)?;
+        // A commit without a Dockerfile is a build that fails, and its trial will say so.
+        if let Some(dockerfile) = file {
+            found.extend(from_images(&String::from_utf8_lossy(&dockerfile)));
+        }
+    }
+    Ok(found)
+}
+
+/// The OCI layout of `reference` and where it came from.
+async fn find(
+    setup: &Setup<'_>,
+    upstream: &Upstream,
+    reference: &ImageReference,
+    written: &str,
+) -> Result<(PathBuf, String), RunError> {
+    let store = Store::new(&setup.options.cache_dir);
+    let kept = store.upstream(reference);
+    if kept.exists() {
+        return Ok((kept, format!("{}, kept from an earlier run", reference.host)));
+    }
+    let scratch = store.scratch()?;
+    let pulled = match layout::create(scratch.path()) {
+        Ok(()) => upstream.pull(reference, scratch.path()).await,
+        Err(source) => Err(UpstreamError::Write { path: scratch.path().into(), source }),
+    };
+    let error = match pulled {
+        Ok(()) => {
+            store.keep(scratch, &kept)?;
+            return Ok((kept, reference.host.clone()));
+        }
+        Err(error) => error,
+    };
+    let declared = setup.loaded.scenario.images.iter().find(|image| image.reference == written);
+    let folder = setup.loaded.path.parent().unwrap_or(Path::new("."));
+    if let Some(path) = declared.and_then(|image| image.oci_layout.as_ref()) {
+        return Ok((folder.join(path), format!("oci-layout {}", path.display())));
+    }
+    let (rootfs, source) = match declared.and_then(|image| image.rootfs.as_ref()) {
+        Some(path) => (folder.join(path), format!("rootfs {}", path.display())),
+        None => {
+            let notice = |text: &str| (setup.on_event)(Event::Notice(text));
+            let made = engine::local_base(written, &setup.options.cache_dir, &notice).await?;
+            let made = made.ok_or_else(|| RunError::BaseImage {
+                reference: written.to_owned(),
+                reason: format!(
+                    "{}, and it is not one that this machine can make",
+                    super::causes(&error)
+                ),
+            })?;
+            (made.path, made.source)
+        }
+    };
+    let compressed = tokio::task::spawn_blocking(move || store.of_rootfs(&rootfs)).await;
+    let folder =
+        compressed.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
+    Ok((folder, source))
+}
+
+/// Serves any base image that an earlier run kept as `cachefrom/base` on Docker Hub's mirror, and
+/// says which; none where there is none.
+pub async fn serve_any(registry: &Registry, store: &Store) -> Option<String> {
+    let folder = store.any()?;
+    let (repository, tag) = ("cachefrom/base".parse().ok()?, "latest".parse().ok()?);
+    layout::serve(registry, &repository, &tag, &folder).await.ok()?;
+    Some(folder.file_name()?.to_string_lossy().into_owned())
+}
+
+/// The images that a Dockerfile's `FROM` lines name, without its own stages, `scratch` and names
+/// that hold a variable (BuildKit pulls those when it has expanded them).
+pub fn from_images(dockerfile: &str) -> BTreeSet<String> {
+    let mut stages: BTreeSet<String> = BTreeSet::from(["scratch".into()]);
+    let mut images = BTreeSet::new();
+    for line in dockerfile.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some((instruction, rest)) = words.split_first() else { continue };
+        if !instruction.eq_ignore_ascii_case("from") {
+            continue;
+        }
+        let mut rest = rest.iter().filter(|word| !word.starts_with("--"));
+        let Some(image) = rest.next() else { continue };
+        if !stages.contains(&image.to_ascii_lowercase()) && !image.contains('$') {
+            images.insert((*image).to_owned());
+        }
+        if let (Some(word), Some(name)) = (rest.next(), rest.next())
+            && word.eq_ignore_ascii_case("as")
+        {
+            stages.insert(name.to_ascii_lowercase());
+        }
+    }
+    images
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_and_scratch_are_not_base_images() {
+        let dockerfile = "ARG X=1\nFROM --platform=$BUILDPLATFORM debian:bookworm-slim AS Builder\n\
+                          FROM builder AS test\nfrom scratch as out\nFROM img:$X\n";
+        assert_eq!(from_images(dockerfile), BTreeSet::from(["debian:bookworm-slim".to_owned()]));
+    }
+}
