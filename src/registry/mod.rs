@@ -4,7 +4,6 @@
 //! meter counts every byte that crosses. It knows neither builds nor strategies. A mirror's
 //! query `?ns=docker.io` is ignored: `library/debian` is served as the repository of that name.
 
-pub mod link;
 pub mod manifest;
 mod manifests;
 pub mod meter;
@@ -29,7 +28,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use link::{LinkError, LinkProfile, parse_links};
+use crate::link::LinkProfile;
+
 pub use meter::{Count, Direction, Flow, Kind, Meter, Metered};
 pub use name::{Digest, Reference, RepositoryName, Tag};
 pub use store::CacheSize;

@@ -15,13 +15,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::link::LinkProfile;
 use super::meter::{Action, Direction, Kind, Subject, Tally};
 use super::reply::{DOCKER_CONTENT_DIGEST, Problem, Reply, empty, header, with_body};
 use super::route::{Part, Target, range, reads};
 use super::shape::{Buckets, Shaped};
 use super::transfer::FileBody;
 use super::{Digest, RepositoryName, Shared, manifests, uploads};
+use crate::link::LinkProfile;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
