@@ -15,4 +15,5 @@ pub mod trial;
 pub mod run;
 pub mod journal;
 pub mod measure;
+pub mod report;
 pub mod cli;

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
 use super::progress::{Progress, Shown};
+use super::report;
 use super::table::table;
 use crate::engine::EngineAddress;
 use crate::history::History;
@@ -54,6 +55,8 @@ pub struct Args {
     /// Print what would be built, and build nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    exports: report::Exports,
     #[arg(long, value_enum, default_value_t = Progress::Auto, env = "BUILDKIT_PROGRESS")]
     progress: Progress,
 }
@@ -62,6 +65,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded: Vec<Loaded> =
         args.scenarios.iter().map(|path| scenario::load(path)).collect::<Result<_, _>>()?;
+    args.exports.check(loaded.len())?;
     let mut worst = Exit::Done;
     for loaded in &loaded {
         let options = options(args, loaded)?;
@@ -185,9 +189,16 @@ fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
         return Ok(Exit::Interrupted);
     };
     let path = options.out.join("journal.jsonl");
-    if args.progress != Progress::Rawjson {
-        super::print(&format!("\n{}\n{}\n", table(&recorded), path.display()))?;
+    let summary = format!("\n{}\n{}\n", table(&recorded), path.display());
+    match args.progress {
+        Progress::Rawjson => {}
+        // Standard output is for what was asked for there.
+        _ if args.exports.to_stdout() => super::say(&summary),
+        _ => {
+            super::print(&summary)?;
+        }
     }
+    report::after_run(&path, &args.exports)?;
     let asserted: Vec<Assertions> = loaded
         .scenario
         .commits

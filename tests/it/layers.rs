@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("units", &[]),
     ("link", &["units"]),
     ("trace", &["units"]),
@@ -31,7 +31,11 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
         ],
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
-    ("cli", &["engine", "history", "journal", "link", "measure", "run", "scenario", "units"]),
+    ("report", &["journal", "measure", "units"]),
+    (
+        "cli",
+        &["engine", "history", "journal", "link", "measure", "report", "run", "scenario", "units"],
+    ),
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {
