@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
+use super::Turn;
 use crate::strategy::Strategy;
 
 /// The part `part` of `parts`, from 1.
@@ -45,26 +46,21 @@ impl FromStr for Partition {
 }
 
 impl Partition {
-    /// Those of `order` (round and strategy) that belong to this part, in their order.
-    pub fn of(
-        &self,
-        order: Vec<(u32, usize)>,
-        strategies: &[Strategy],
-        rounds: u32,
-    ) -> Vec<(u32, usize)> {
+    /// Those of `order` that belong to this part, in their order.
+    pub fn of(&self, order: Vec<Turn>, strategies: &[Strategy], rounds: u32) -> Vec<Turn> {
         let own = |number: u64| number % self.parts == self.part - 1;
         let whole_rounds = u64::from(rounds) >= self.parts;
-        let mine = |(place, (round, strategy)): &(usize, (u32, usize))| match self.by {
-            By::Slice if whole_rounds => own(u64::from(*round)),
+        let mine = |(place, turn): &(usize, Turn)| match self.by {
+            By::Slice if whole_rounds => own(u64::from(turn.round)),
             By::Slice => own(*place as u64),
             By::Hash => {
-                let name = strategies.get(*strategy).map_or("", |strategy| &strategy.name);
-                let digest = Sha256::digest(format!("{round}/{name}"));
+                let name = strategies.get(turn.strategy).map_or("", |strategy| &strategy.name);
+                let digest = Sha256::digest(format!("{}/{}/{name}", turn.round, turn.link));
                 let number = digest.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b));
                 own(number)
             }
         };
-        order.into_iter().enumerate().filter(mine).map(|(_, sequence)| sequence).collect()
+        order.into_iter().enumerate().filter(mine).map(|(_, turn)| turn).collect()
     }
 }
 
@@ -80,22 +76,23 @@ mod tests {
     #[test]
     fn every_sequence_is_in_exactly_one_part() {
         for (by, rounds) in [("slice", 1), ("slice", 7), ("hash", 5)] {
-            let order = super::super::sequences(built_in(), rounds, 3);
-            let mut all: Vec<(u32, usize)> = (1..=4)
+            let order = super::super::sequences(built_in(), 2, rounds, 3);
+            let key = |turn: &Turn| (turn.round, turn.link, turn.strategy);
+            let mut all: Vec<Turn> = (1..=4)
                 .flat_map(|m| part(&format!("{by}:{m}/4")).of(order.clone(), built_in(), rounds))
                 .collect();
-            all.sort_unstable();
+            all.sort_by_key(key);
             let mut whole = order;
-            whole.sort_unstable();
+            whole.sort_by_key(key);
             assert_eq!(all, whole, "{by}");
         }
     }
 
     #[test]
     fn rounds_stay_on_one_machine_where_there_are_enough() {
-        let order = super::super::sequences(built_in(), 4, 3);
+        let order = super::super::sequences(built_in(), 1, 4, 3);
         let own = part("slice:2/2").of(order, built_in(), 4);
-        assert!(own.iter().all(|(round, _)| round % 2 == 1));
+        assert!(own.iter().all(|turn| turn.round % 2 == 1));
         assert_eq!(own.len(), 2 * built_in().len());
     }
 

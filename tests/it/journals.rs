@@ -76,6 +76,7 @@ fn header(rounds: u32) -> Header {
         rounds,
         strategies: built_in().iter().filter(|s| played(&s.name)).cloned().collect(),
         skipped: vec![],
+        links: vec![],
         commits: vec![commit("a", "first", None), commit("b", "edit", Some(0))],
         targets: vec![],
         environment: Default::default(),

@@ -8,16 +8,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 15] = [
+const MAY_NAME: [(&str, &[&str]); 16] = [
     ("units", &[]),
+    ("link", &["units"]),
     ("trace", &["units"]),
     ("strategy", &[]),
-    ("scenario", &["strategy", "units"]),
+    ("scenario", &["link", "strategy", "units"]),
     ("history", &["scenario"]),
     ("engine", &["units"]),
-    ("registry", &["units"]),
+    ("registry", &["link", "units"]),
     ("buildkit", &["trace", "units"]),
-    ("journal", &["registry", "strategy", "trace", "units"]),
+    ("journal", &["link", "registry", "strategy", "trace", "units"]),
     (
         "trial",
         &["buildkit", "engine", "journal", "registry", "scenario", "strategy", "trace", "units"],
@@ -25,8 +26,8 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     (
         "run",
         &[
-            "engine", "history", "journal", "registry", "scenario", "strategy", "trace", "trial",
-            "units",
+            "engine", "history", "journal", "link", "registry", "scenario", "strategy", "trace",
+            "trial", "units",
         ],
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
@@ -34,7 +35,10 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("report", &["journal", "measure", "units"]),
     (
         "cli",
-        &["check", "engine", "history", "journal", "measure", "report", "run", "scenario", "units"],
+        &[
+            "check", "engine", "history", "journal", "link", "measure", "report", "run",
+            "scenario", "units",
+        ],
     ),
 ];
 

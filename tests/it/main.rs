@@ -10,5 +10,6 @@ mod faults; // what goes wrong, and what is left then
 mod journals; // made-up journals
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers
+mod links; // how far away the registry is
 mod parity; // the same answers as buildx
 mod report; // journals as reports
