@@ -35,6 +35,7 @@ fn play(loaded: &Loaded, strategy: &str, rounds: u32) -> Recorded {
         seed: 1,
         strategies: vec![strategy.to_owned()],
         last_commit: Some(incremental(loaded)),
+        partition: None,
         out: temporary.path().join("out"),
         resume: false,
         builder: None,
