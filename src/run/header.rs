@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::journal::{CommitRecord, Environment, Header, Journal, SCHEMA, Skipped, TrialKey};
 use crate::strategy::Strategy;
 
-use super::{RunError, Setup, environment};
+use super::{RunError, Setup, environment, links};
 
 /// What the journal's header says of a run beside what was asked for.
 pub struct Played<'a> {
@@ -45,6 +45,7 @@ pub fn open_journal(
             })
             .collect(),
         targets: scenario.build.targets.clone(),
+        links: links(setup.loaded, setup.options),
         environment: played.environment,
         images: setup.bases.images.clone(),
     };
