@@ -8,5 +8,6 @@ mod engines; // every kind of engine address, on real engines
 mod faults; // what goes wrong, and what is left then
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers
+mod links; // how far away the registry is
 mod parity; // the same answers as buildx
 mod report; // journals as reports
