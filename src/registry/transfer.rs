@@ -13,8 +13,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::{Frame, Incoming as RequestBody, SizeHint};
+use hyper::body::{Frame, SizeHint};
 
+use super::faults::RequestBody;
 use super::meter::{Count, Tally};
 use super::reply::Problem;
 use super::route::Part;
@@ -102,6 +103,6 @@ pub async fn receive_small(body: RequestBody, limit: usize) -> Result<Bytes, Pro
     })
 }
 
-fn cut_short(error: hyper::Error) -> Problem {
+fn cut_short(error: io::Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", format!("body cut short: {error}"))
 }

@@ -36,6 +36,9 @@ pub struct Scenario {
     /// The scenario's own strategies.
     #[serde(default, rename = "strategy")]
     pub own_strategies: Vec<crate::strategy::Strategy>,
+    /// What the registry does wrong while trials build, to see what that does to them.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<crate::fault::Fault>,
     /// Local sources of base images, by reference.
     #[serde(default, rename = "image")]
     pub images: Vec<LocalImage>,

@@ -211,6 +211,17 @@ fn an_unknown_strategy_gets_a_suggestion() {
 }
 
 #[test]
+fn a_fault_is_one_that_the_registry_knows_and_can_meet() {
+    let with = |table: &str| mistakes("[[commit]]", &format!("[[fault]]\n{table}\n[[commit]]"));
+    assert_eq!(with("does = \"stall\"\nseconds = 120\nmethod = \"get\""), Vec::<String>::new());
+    assert!(with("does = \"crash\"")[0].contains("unknown value `crash` of `does`"));
+    assert!(with("does = \"corupt\"")[0].contains("did you mean `corrupt`"));
+    assert!(with("does = \"stall\"\nseconds = 121")[0].contains("at most 120"));
+    assert!(with("does = \"close\"\nnth = 0")[0].contains("counted from 1"));
+    assert!(with("does = \"close\"\nmethod = \"PUTT\"")[0].contains("did you mean `PUT`"));
+}
+
+#[test]
 fn a_name_is_given_once() {
     assert_eq!(
         mistakes("name = \"mine\"", "name = \"cold\""),

@@ -8,14 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("units", &[]),
+    ("fault", &[]),
     ("trace", &["units"]),
     ("strategy", &[]),
-    ("scenario", &["strategy"]),
+    ("scenario", &["fault", "strategy"]),
     ("history", &["scenario"]),
     ("engine", &["units"]),
-    ("registry", &["units"]),
+    ("registry", &["fault", "units"]),
     ("buildkit", &["trace", "units"]),
     ("journal", &["registry", "strategy", "trace", "units"]),
     (

@@ -8,3 +8,5 @@ mod faults; // what goes wrong, and what is left then
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers
 mod parity; // the same answers as buildx
+mod registry_faults; // what a registry's faults do to builds
+mod registry_peers; // Debian's docker-registry, and clients that copy images
