@@ -5,6 +5,7 @@
 pub mod units;
 pub mod trace;
 pub mod fault;
+pub mod link;
 pub mod scenario;
 pub mod history;
 pub mod strategy;
@@ -15,4 +16,5 @@ pub mod trial;
 pub mod run;
 pub mod journal;
 pub mod measure;
+pub mod report;
 pub mod cli;

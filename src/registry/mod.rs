@@ -4,7 +4,6 @@
 //! meter counts every byte that crosses. It knows neither builds nor strategies. A mirror's
 //! query `?ns=docker.io` is ignored: `library/debian` is served as the repository of that name.
 
-pub mod link;
 mod faults;
 pub mod manifest;
 mod manifests;
@@ -33,9 +32,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::fault::Fault;
+use crate::link::LinkProfile;
 
 pub use faults::Fired;
-pub use link::{LinkError, LinkProfile, parse_links};
 pub use meter::{Count, Direction, Flow, Kind, Meter, Metered};
 pub use name::{Digest, Reference, RepositoryName, Tag};
 pub use store::CacheSize;

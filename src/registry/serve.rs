@@ -16,7 +16,6 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::faults::{self, RequestBody};
-use super::link::LinkProfile;
 use super::meter::{Action, Count, Direction, Kind, Subject, Tally};
 use super::reply::{DOCKER_CONTENT_DIGEST, Problem, Reply, empty, header, with_body};
 use super::route::{Part, Target, range, reads};
@@ -24,6 +23,7 @@ use super::shape::{Buckets, Shaped};
 use super::transfer::FileBody;
 use super::{Digest, RepositoryName, Shared, manifests, uploads};
 use crate::fault::Wrong;
+use crate::link::LinkProfile;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 

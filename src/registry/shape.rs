@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::link::LinkProfile;
+use crate::link::LinkProfile;
 
 /// How many bytes pass at once; small against what any link carries in a second.
 const PIECE: usize = 16 << 10;

@@ -19,8 +19,12 @@ use super::faults::RequestBody;
 use super::meter::{Count, Tally};
 use super::reply::Problem;
 use super::route::Part;
-use super::store::{Incoming, PIECE};
+use super::store::Incoming;
 use crate::units;
+
+/// Files are read in pieces of this size: it fits a core's cache, and the allocator has such pieces
+/// at hand, which it has not above 128 KiB.
+const PIECE: usize = 64 * 1024;
 
 /// A part of a file as a response's body.
 pub struct FileBody {

@@ -1,6 +1,6 @@
 //! Link profiles: how far away the registry is, in round trips and bandwidth.
 //!
-//! Only the words and numbers; `shape` makes a connection obey them. A profile without a limit
+//! Only the words and numbers; `registry` makes connections obey them. A profile without a limit
 //! delays nothing.
 
 use std::fmt;
