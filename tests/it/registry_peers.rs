@@ -115,11 +115,12 @@ impl Replay {
             Err(_) => String::from_utf8_lossy(&body).into_owned(),
         };
         let mut line = format!("{what}: {} {} {body}", status.as_u16(), headers.join(" "));
-        if status == 200 && method != "DELETE" {
+        // How other bodies are spelled, and so their length, is free.
+        if status.is_success() && path.contains("/manifests/") {
+            line.push_str(&format!(" {length} bytes of {kind}"));
+        }
+        if status.is_success() && path.contains("/blobs/sha256:") {
             line.push_str(&format!(" {length} bytes"));
-            if path.contains("/manifests/") {
-                line.push_str(&format!(" of {kind}"));
-            }
         }
         self.seen.push(line.replace(&self.address, "HOST"));
         location
