@@ -34,6 +34,7 @@ fn play(loaded: &Loaded, strategy: &str, rounds: u32) -> Recorded {
         rounds,
         seed: 1,
         strategies: vec![strategy.to_owned()],
+        links: vec![],
         last_commit: Some(incremental(loaded)),
         out: temporary.path().join("out"),
         resume: false,
