@@ -256,7 +256,7 @@ async fn the_same_requests_get_the_answers_of_debians_registry() {
 fn layout(folder: &Path) {
     let blobs = folder.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
-    let mut put = |kind: &str, bytes: Vec<u8>| {
+    let put = |kind: &str, bytes: Vec<u8>| {
         std::fs::write(blobs.join(Digest::of(&bytes).hex()), &bytes).unwrap();
         descriptor(kind, &bytes)
     };
