@@ -123,6 +123,18 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
+        if let Some(spoil) = &mut this.spoil
+            && spoil.does == Wrong::Close
+            && spoil.whole == 0
+        {
+            if spoil.done {
+                return Poll::Ready(Some(Err(closed())));
+            }
+            // What was good is sent before the connection closes: hyper flushes when it must wait.
+            spoil.done = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(context));
         let frame = frame.map(|frame| frame.map_err(io::Error::other));
         let Some(spoil) = &mut this.spoil else { return Poll::Ready(frame) };
@@ -157,6 +169,7 @@ struct Spoil {
     does: Wrong,
     /// Bytes that still pass as they are.
     whole: u64,
+    /// Whether it has done what it does only once.
     done: bool,
 }
 
@@ -177,10 +190,7 @@ impl Spoil {
             return Ok(Frame::data(data));
         }
         match self.does {
-            Wrong::Truncate => Ok(Frame::data(data.slice(..before))),
-            // What was good is sent first; the end comes with the next piece.
-            Wrong::Close if before > 0 => Ok(Frame::data(data.slice(..before))),
-            Wrong::Close => Err(closed()),
+            Wrong::Truncate | Wrong::Close => Ok(Frame::data(data.slice(..before))),
             _ => {
                 self.done = true;
                 let mut data = BytesMut::from(data.as_ref());
