@@ -9,6 +9,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -61,6 +62,14 @@ pub struct Setting<'a> {
     pub on_update: Option<OnUpdate<'a>>,
 }
 
+/// The longest that one build may take: whatever the registry does, no trial hangs longer.
+pub const BUILD_LIMIT: Duration = Duration::from_secs(60 * 60);
+
+fn too_long() -> Outcome {
+    let minutes = BUILD_LIMIT.as_secs() / 60;
+    Outcome::Broken { message: format!("the build was given up after {minutes} minutes") }
+}
+
 /// What the BuildKit behind `control` says of itself.
 pub async fn look(control: Control) -> Result<Worker, BuildkitError> {
     buildkit::worker(&Connection::open(&address(control)).await?).await
@@ -110,8 +119,11 @@ async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), 
     let mut images = BTreeMap::new();
     for build in &setting.plan.builds {
         let request = request(setting, build);
-        let built = watched(setting, &connection, &request).await;
+        let built =
+            tokio::time::timeout(BUILD_LIMIT, watched(setting, &connection, &request)).await;
+        let built = built.map_err(|_| too_long())?;
         record.metered = setting.registry.meter().snapshot().since(&before);
+        setting.registry.weigh(&mut record.metered).map_err(broken)?;
         let BuildOutcome { wall, trace, exporter_response, failure, import_errors } =
             built.map_err(broken)?;
         record.builds.push(BuildRecord {

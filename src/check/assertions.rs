@@ -172,7 +172,7 @@ impl<'a> Asking<'a> {
         self.finding(Rule::MinReuse, subject, verdict, evidence)
     }
 
-    /// Bytes that the commits so far left in the registry; nothing removes any.
+    /// Bytes that the registry holds after this commit.
     fn stored(&self) -> Option<Bytes> {
         let cell = self.cell;
         let sequences = &self.analysis.sequences;

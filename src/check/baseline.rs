@@ -98,7 +98,7 @@ fn metered(metered: &Metered) -> Metered {
         blob: None,
         count: Count { time: rounded(count.time), ..count },
     };
-    Metered { flows: sums.into_iter().map(flow).collect(), events: vec![] }
+    Metered { flows: sums.into_iter().map(flow).collect(), ..Default::default() }
 }
 
 /// The lines of a journal file, each trial's on its own.

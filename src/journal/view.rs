@@ -5,16 +5,17 @@
 //! borrows every string it can, and is dropped as soon as its trial has been reduced.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::record::{BuildRecord, Outcome, TrialRecord};
-use crate::registry::{Direction, Flow, Kind};
+use crate::registry::{CacheSize, Direction, Flow, Kind};
 use crate::trace::{Interval, Vertex};
 use crate::units::{Bytes, Nanos};
 
 /// A string of the journal; borrowed unless it holds an escape.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, PartialOrd, Ord)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 impl Text<'_> {
@@ -97,6 +98,9 @@ pub struct LayerView<'a> {
 pub struct MeteredView<'a> {
     #[serde(default, borrow)]
     pub flows: Vec<FlowView<'a>>,
+    /// What each repository held afterwards, by its name.
+    #[serde(default, borrow)]
+    pub stored: BTreeMap<Text<'a>, CacheSize>,
 }
 
 /// What crossed the registry's wire of one blob, or of all manifests.
@@ -125,6 +129,7 @@ impl VertexView<'_> {
 
 impl<'a> From<&'a TrialRecord> for TrialView<'a> {
     fn from(trial: &'a TrialRecord) -> Self {
+        let stored = trial.metered.stored.iter();
         Self {
             round: trial.key.round,
             strategy: Text::from(&trial.key.strategy),
@@ -136,6 +141,9 @@ impl<'a> From<&'a TrialRecord> for TrialView<'a> {
             checkout: trial.checkout,
             metered: MeteredView {
                 flows: trial.metered.flows.iter().map(FlowView::from).collect(),
+                stored: stored
+                    .map(|(name, size)| (Text(Cow::Borrowed(name.as_str())), *size))
+                    .collect(),
             },
         }
     }

@@ -93,6 +93,8 @@ pub struct TrialRow {
     /// The distinct steps, in the order in which they were first seen.
     pub steps: Vec<StepRow>,
     pub traffic: Traffic,
+    /// What the strategy's own repositories held afterwards; none in journals that did not weigh it.
+    pub stored: Option<Bytes>,
     pub engine_start: Option<Nanos>,
     pub checkout: Nanos,
 }
@@ -148,9 +150,18 @@ pub fn reduce(
         builds,
         steps,
         traffic,
+        stored: stored(trial),
         engine_start: trial.engine_start,
         checkout: trial.checkout,
     }
+}
+
+/// A strategy has repositories of its own in each round; base images lie elsewhere.
+fn stored(trial: &TrialView<'_>) -> Option<Bytes> {
+    let own = format!("/r{}/", trial.round);
+    let sizes = trial.metered.stored.iter().filter(|(name, _)| name.as_str().contains(&own));
+    let sizes: Vec<Bytes> = sizes.map(|(_, size)| size.bytes).collect();
+    (!sizes.is_empty()).then(|| sizes.into_iter().fold(Bytes(0), |sum, bytes| sum + bytes))
 }
 
 fn build_row(

@@ -15,7 +15,8 @@ pub struct SequenceTotals {
     pub link: usize,
     /// By commit: wall time of all trials up to it; `None` from where no round was built through.
     pub time: Vec<Option<Nanos>>,
-    /// By commit: bytes that were pushed up to it, which nothing removes.
+    /// By commit: bytes that the registry holds then; where a journal did not weigh them, bytes that
+    /// were pushed up to it, which nothing removes.
     pub stored: Vec<Option<Bytes>>,
 }
 
@@ -36,7 +37,7 @@ pub fn totals(place: (usize, usize), trials: &[&TrialRow], commits: usize) -> Se
                 break;
             }
             time = time + trial.wall();
-            stored = stored + trial.traffic.bytes(Direction::Push);
+            stored = trial.stored.unwrap_or(stored + trial.traffic.bytes(Direction::Push));
             if let Some((times, stores)) = by_commit.get_mut(commit) {
                 times.push(time.0);
                 stores.push(stored.0);

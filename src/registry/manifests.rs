@@ -1,9 +1,9 @@
 //! Manifests, tags and referrers over HTTP.
 
-use hyper::body::Incoming as RequestBody;
 use hyper::header::{CONTENT_TYPE, HeaderName, LINK, LOCATION};
 use hyper::{Method, Request, StatusCode, Uri};
 
+use super::faults::RequestBody;
 use super::manifest::{Descriptor, INDEX, Manifest};
 use super::meter::Tally;
 use super::reply::{DOCKER_CONTENT_DIGEST, Problem, Reply, empty, header, with_body};

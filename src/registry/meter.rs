@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
-use super::{Digest, RepositoryName};
+use super::{CacheSize, Digest, Fired, RepositoryName};
 use crate::units::{Bytes, Nanos};
 
 /// What sort of content a request was about.
@@ -93,6 +93,13 @@ pub struct Metered {
     /// Sorted by repository, direction and blob; no two with the same.
     pub flows: Vec<Flow>,
     pub events: Vec<Event>,
+    /// Faults that requests met, in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fired>,
+    /// What each repository that was talked to held afterwards: over a commit sequence, the growth
+    /// of a cache.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stored: BTreeMap<RepositoryName, CacheSize>,
 }
 
 impl Metered {
@@ -105,7 +112,8 @@ impl Metered {
             (count.requests > 0 || count.bytes.0 > 0).then(|| Flow { count, ..flow.clone() })
         });
         let events = self.events.iter().skip(earlier.events.len()).cloned().collect();
-        Self { flows: flows.collect(), events }
+        let faults = self.faults.iter().skip(earlier.faults.len()).cloned().collect();
+        Self { flows: flows.collect(), events, faults, stored: BTreeMap::new() }
     }
 
     /// Every body byte that the registry sent.
@@ -174,6 +182,7 @@ struct Ledger {
     events: Vec<(RepositoryName, Action, Digest, Bytes)>,
     kinds: BTreeMap<RepositoryName, BTreeMap<Digest, Kind>>,
     caches: BTreeSet<RepositoryName>,
+    faults: Vec<Fired>,
 }
 
 impl Meter {
@@ -197,7 +206,12 @@ impl Meter {
             digest: digest.clone(),
             bytes: *bytes,
         });
-        Metered { flows: flows.collect(), events: events.collect() }
+        Metered {
+            flows: flows.collect(),
+            events: events.collect(),
+            faults: ledger.faults.clone(),
+            stored: BTreeMap::new(),
+        }
     }
 
     /// Learns from a manifest that was stored or served what its blobs are.
@@ -235,6 +249,10 @@ impl Meter {
     ) {
         let event = (repository.clone(), action, digest.clone(), Bytes(bytes));
         self.ledger().events.push(event);
+    }
+
+    pub(super) fn fired(&self, fired: Fired) {
+        self.ledger().faults.push(fired);
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

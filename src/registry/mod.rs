@@ -4,6 +4,7 @@
 //! meter counts every byte that crosses. It knows neither builds nor strategies. A mirror's
 //! query `?ns=docker.io` is ignored: `library/debian` is served as the repository of that name.
 
+mod faults;
 pub mod manifest;
 mod manifests;
 pub mod meter;
@@ -17,6 +18,8 @@ mod transfer;
 mod uploads;
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod tests;
 
 use std::io;
@@ -28,8 +31,10 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::fault::Fault;
 use crate::link::LinkProfile;
 
+pub use faults::Fired;
 pub use meter::{Count, Direction, Flow, Kind, Meter, Metered};
 pub use name::{Digest, Reference, RepositoryName, Tag};
 pub use store::CacheSize;
@@ -67,6 +72,7 @@ struct Shared {
     store: store::Store,
     meter: Meter,
     uploads: uploads::Uploads,
+    faults: faults::Faults,
 }
 
 impl Registry {
@@ -74,7 +80,8 @@ impl Registry {
     pub async fn start(dir: PathBuf) -> Result<Self, RegistryError> {
         let store = open_when_free(dir).await?;
         let meter = Meter::default();
-        let shared = Arc::new(Shared { store, meter, uploads: uploads::Uploads::default() });
+        let (uploads, faults) = Default::default();
+        let shared = Arc::new(Shared { store, meter, uploads, faults });
         let bind = |source| RegistryError::Bind { source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
@@ -100,6 +107,26 @@ impl Registry {
 
     pub fn meter(&self) -> &Meter {
         &self.shared.meter
+    }
+
+    /// From now on requests meet `faults`, each counting its requests from here; an empty list ends
+    /// all faults. Which of them fired is in the meter.
+    pub fn arm(&self, faults: &[Fault]) {
+        self.shared.faults.arm(faults);
+    }
+
+    /// Writes into `metered` what the repositories that it names now hold.
+    pub fn weigh(&self, metered: &mut Metered) -> Result<(), RegistryError> {
+        let mut named: Vec<_> =
+            metered.flows.iter().filter_map(|flow| flow.repository.clone()).collect();
+        named.dedup();
+        for repository in named {
+            let size = self.cache_size(&repository)?;
+            if size.blobs > 0 {
+                metered.stored.insert(repository, size);
+            }
+        }
+        Ok(())
     }
 
     /// Puts the file at `path` into `repository`, unmetered, if its digest is `digest`. Where

@@ -62,7 +62,7 @@ impl From<RegistryError> for Problem {
             | RegistryError::MediaTypeMismatch { .. } => {
                 (StatusCode::BAD_REQUEST, "MANIFEST_INVALID")
             }
-            // Docker's registry answers 404 here, OCI's conformance tests accept any 4xx.
+            // The specification lists 404 for this (end-7); Docker's registry 2.8 answers 400.
             RegistryError::BlobMissing { .. } => (StatusCode::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN"),
             RegistryError::Bind { .. }
             | RegistryError::InUse { .. }

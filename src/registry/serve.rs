@@ -2,12 +2,12 @@
 //!
 //! One task a connection; all of them end with the accepting task.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming as RequestBody;
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName};
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
@@ -15,12 +15,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::meter::{Action, Direction, Kind, Subject, Tally};
+use super::faults::{self, RequestBody};
+use super::meter::{Action, Count, Direction, Kind, Subject, Tally};
 use super::reply::{DOCKER_CONTENT_DIGEST, Problem, Reply, empty, header, with_body};
 use super::route::{Part, Target, range, reads};
 use super::shape::{Buckets, Shaped};
 use super::transfer::FileBody;
 use super::{Digest, RepositoryName, Shared, manifests, uploads};
+use crate::fault::Wrong;
 use crate::link::LinkProfile;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -55,22 +57,48 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>, link: Option<Lin
     }
 }
 
+/// An error closes the connection.
 async fn answer(
     shared: Arc<Shared>,
     latency: Duration,
-    request: Request<RequestBody>,
-) -> Result<Reply, Infallible> {
+    request: Request<Incoming>,
+) -> io::Result<Reply> {
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let head = request.method() == Method::HEAD;
-    let reply = dispatch(&shared, request).await.unwrap_or_else(Problem::reply);
-    let mut reply = header(reply, API_VERSION, "registry/2.0");
+    let Some((fault, fired)) = shared.faults.meet(&request) else {
+        let head = request.method() == Method::HEAD;
+        let request = request.map(|body| RequestBody::new(body, None));
+        return Ok(finished(dispatch(&shared, request).await, head));
+    };
+    shared.meter.fired(fired.clone());
+    if let Some(refusal) = faults::refusal(&fault) {
+        let direction = if reads(request.method()) { Direction::Pull } else { Direction::Push };
+        let count = Count { requests: 1, ..Count::default() };
+        let other = Subject::Kind(Kind::Other);
+        shared.meter.count(fired.repository.as_ref(), direction, other, count);
+        return Ok(finished(Ok(refusal), request.method() == Method::HEAD));
+    }
+    if fault.does == Wrong::Stall {
+        tokio::time::sleep(fault.wait()).await;
+    }
+    let (reading, head) = (reads(request.method()), request.method() == Method::HEAD);
+    let request = request.map(|body| RequestBody::new(body, Some(&fault)));
+    let reply = dispatch(&shared, request).await;
+    if fault.does == Wrong::Close && (!reading || head || reply.is_err()) {
+        return Err(faults::closed());
+    }
+    let reply = finished(reply, head);
+    Ok(if reading && !head { faults::spoil_reply(reply, &fault) } else { reply })
+}
+
+fn finished(reply: Result<Reply, Problem>, head: bool) -> Reply {
+    let mut reply = header(reply.unwrap_or_else(Problem::reply), API_VERSION, "registry/2.0");
     if head {
         // The headers stay, the length among them.
         *reply.body_mut() = empty(StatusCode::OK).into_body();
     }
-    Ok(reply)
+    reply
 }
 
 async fn dispatch(shared: &Shared, request: Request<RequestBody>) -> Result<Reply, Problem> {

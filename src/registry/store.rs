@@ -29,7 +29,7 @@ use crate::units::Bytes;
 /// Content is hashed, written and read in pieces of this size, which bounds the memory of one
 /// transfer. A piece takes well under a millisecond, so it is done inline and not on a thread
 /// of its own.
-pub const PIECE: usize = 256 * 1024;
+const PIECE: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub struct Store {

@@ -13,13 +13,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::{Frame, Incoming as RequestBody, SizeHint};
+use hyper::body::{Frame, SizeHint};
 
+use super::faults::RequestBody;
 use super::meter::{Count, Tally};
 use super::reply::Problem;
 use super::route::Part;
-use super::store::{Incoming, PIECE};
+use super::store::Incoming;
 use crate::units;
+
+/// Files are read in pieces of this size: it fits a core's cache, and the allocator has such pieces
+/// at hand, which it has not above 128 KiB.
+const PIECE: usize = 64 * 1024;
 
 /// A part of a file as a response's body.
 pub struct FileBody {
@@ -102,6 +107,6 @@ pub async fn receive_small(body: RequestBody, limit: usize) -> Result<Bytes, Pro
     })
 }
 
-fn cut_short(error: hyper::Error) -> Problem {
+fn cut_short(error: io::Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", format!("body cut short: {error}"))
 }

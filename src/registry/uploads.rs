@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper::body::Incoming as RequestBody;
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, LOCATION, RANGE};
 use hyper::{Method, Request, StatusCode};
 
+use super::faults::RequestBody;
 use super::meter::{Action, Count, Direction, Kind, Meter, Subject};
 use super::reply::{DOCKER_CONTENT_DIGEST, Problem, Reply, empty, header};
 use super::route::{content_range, query};

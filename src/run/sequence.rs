@@ -95,6 +95,7 @@ impl<'a> Sequence<'a> {
         let on_update = |target: Option<&str>, update: &Update| {
             (setup.on_event)(Event::Status { key: &status_key, target, update });
         };
+        setup.registry.arm(&scenario.faults);
         let record = trial::run(&trial::Setting {
             key,
             engine: &*engine,
@@ -120,6 +121,7 @@ impl<'a> Sequence<'a> {
             on_update: if setup.options.status { Some(&on_update) } else { None },
         })
         .await;
+        setup.registry.arm(&[]);
         match self.strategy.engine {
             EngineUse::Fresh => {
                 engine.stop().await.map_err(|error| super::causes(&error))?;

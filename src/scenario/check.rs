@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Findings, did_you_mean};
+use crate::fault::LONGEST_STALL;
 use crate::link::{self, LinkProfile};
 use crate::strategy::BUILT_IN;
 
@@ -31,6 +32,7 @@ pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
     assertions(document, out);
     verify(document, out);
     images(document, out);
+    faults(document, out);
 }
 
 /// Where `source` is written, or the file's start where it is not.
@@ -88,6 +90,31 @@ fn strategies(document: &DeTable<'_>, out: &mut Findings<'_>) {
         && list.get_ref().as_array().is_some_and(|list| list.is_empty())
     {
         out.add(list.span(), "no strategies to compare".into(), None);
+    }
+}
+
+fn faults(document: &DeTable<'_>, out: &mut Findings<'_>) {
+    const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    for (table, _) in tables(document, "fault") {
+        for key in ["nth", "times"] {
+            if let Some(value) = table.get(key).filter(|value| integer(value) == Some(0)) {
+                let remedy = "requests are counted from 1";
+                out.add(value.span(), format!("`{key}` is 0"), Some(remedy.into()));
+            }
+        }
+        if let Some(value) = table.get("seconds")
+            && integer(value).is_some_and(|seconds| seconds > LONGEST_STALL.into())
+        {
+            let remedy = format!("at most {LONGEST_STALL}: no request is held up longer");
+            out.add(value.span(), "`seconds` is too long".into(), Some(remedy));
+        }
+        if let Some((value, method)) = table.get("method").and_then(text)
+            && !METHODS.iter().any(|known| known.eq_ignore_ascii_case(method))
+        {
+            let remedy = did_you_mean(&method.to_ascii_uppercase(), METHODS)
+                .unwrap_or_else(|| format!("one of {}", METHODS.join(", ")));
+            out.add(value.span(), format!("unknown method `{method}`"), Some(remedy));
+        }
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Scenario {
     /// The scenario's own strategies.
     #[serde(default, rename = "strategy")]
     pub own_strategies: Vec<crate::strategy::Strategy>,
+    /// What the registry does wrong while trials build, to see what that does to them.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<crate::fault::Fault>,
     /// How far away the registry is: every strategy is played over each.
     #[serde(default, rename = "link")]
     pub link_tables: Vec<LinkTable>,

@@ -28,7 +28,14 @@ struct Walk<'schema> {
 }
 
 impl Walk<'_> {
+    /// Follows a reference, and the choice between something and null, which TOML cannot say.
     fn resolve<'a>(&'a self, schema: &'a Json) -> &'a Json {
+        let choice = schema.get("anyOf").and_then(Json::as_array).map(Vec::as_slice);
+        if let Some([something, null]) = choice
+            && null.get("type").and_then(Json::as_str) == Some("null")
+        {
+            return self.resolve(something);
+        }
         let pointer = schema.get("$ref").and_then(Json::as_str).and_then(|r| r.strip_prefix('#'));
         pointer.and_then(|pointer| self.root.pointer(pointer)).unwrap_or(schema)
     }

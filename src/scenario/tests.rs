@@ -211,6 +211,19 @@ fn an_unknown_strategy_gets_a_suggestion() {
 }
 
 #[test]
+fn a_fault_is_one_that_the_registry_knows_and_can_meet() {
+    let with = |table: &str| mistakes("[[commit]]", &format!("[[fault]]\n{table}\n[[commit]]"));
+    assert_eq!(with("does = \"stall\"\nseconds = 120\nmethod = \"get\""), Vec::<String>::new());
+    assert_eq!(with("does = \"close\"\nkind = \"blob\""), Vec::<String>::new());
+    assert!(with("does = \"close\"\nkind = \"blobb\"")[0].contains("did you mean `blob`"));
+    assert!(with("does = \"crash\"")[0].contains("unknown value `crash` of `does`"));
+    assert!(with("does = \"corupt\"")[0].contains("did you mean `corrupt`"));
+    assert!(with("does = \"stall\"\nseconds = 121")[0].contains("at most 120"));
+    assert!(with("does = \"close\"\nnth = 0")[0].contains("counted from 1"));
+    assert!(with("does = \"close\"\nmethod = \"PUTT\"")[0].contains("did you mean `PUT`"));
+}
+
+#[test]
 fn a_link_is_a_known_name_or_has_properties_that_can_be_read() {
     let with = |table: &str| mistakes("[[commit]]", &format!("[[link]]\n{table}\n[[commit]]"));
     assert_eq!(with("name = \"ci\""), Vec::<String>::new());

@@ -11,12 +11,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::end_to_end::{cachefrom, left_behind};
 
 /// A scenario of two commits in a folder of its own.
-struct Case {
+pub struct Case {
     folder: tempfile::TempDir,
 }
 
 impl Case {
-    fn new(dockerfile: &str, more: &str) -> Self {
+    pub fn new(dockerfile: &str, more: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("cf-").tempdir().unwrap();
         let tree = folder.path().join("tree");
         std::fs::create_dir(&tree).unwrap();
@@ -46,21 +46,21 @@ impl Case {
         command
     }
 
-    fn run(&self) -> Output {
+    pub fn run(&self) -> Output {
         self.command(&[]).output().unwrap()
     }
 
-    fn recorded(&self) -> Recorded {
+    pub fn recorded(&self) -> Recorded {
         Recorded::read(&self.out().join("journal.jsonl")).unwrap()
     }
 
-    fn assert_nothing_left(&self) {
+    pub fn assert_nothing_left(&self) {
         assert_eq!(left_behind(self.folder.path()), Vec::<String>::new());
     }
 }
 
 /// The exit code and what was said, for failure messages.
-fn ended(output: &Output) -> (Option<i32>, String) {
+pub fn ended(output: &Output) -> (Option<i32>, String) {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!stderr.contains("panicked"), "{stderr}");
     (output.status.code(), stderr)

@@ -131,7 +131,7 @@ fn trial(key: TrialKey, steps: &[Step], warm: bool, factor: f64) -> TrialRecord 
         cache_records_before: 0,
         metered: Metered {
             flows: vec![flow(Direction::Pull, 5), flow(Direction::Push, pushed)],
-            events: vec![],
+            ..Default::default()
         },
     }
 }

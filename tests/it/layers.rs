@@ -8,15 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 16] = [
+const MAY_NAME: [(&str, &[&str]); 17] = [
     ("units", &[]),
     ("link", &["units"]),
+    ("fault", &[]),
     ("trace", &["units"]),
     ("strategy", &[]),
-    ("scenario", &["link", "strategy", "units"]),
+    ("scenario", &["fault", "link", "strategy", "units"]),
     ("history", &["scenario"]),
     ("engine", &["units"]),
-    ("registry", &["link", "units"]),
+    ("registry", &["fault", "link", "units"]),
     ("buildkit", &["trace", "units"]),
     ("journal", &["link", "registry", "strategy", "trace", "units"]),
     (

@@ -28,11 +28,11 @@ pub fn bencher(analysis: &Analysis) -> Value {
 fn metric(estimate: &Estimate, factor: f64) -> Value {
     match estimate.interval {
         Some(range) => json!({
-            "value": estimate.median * factor,
-            "lower_value": range.low * factor,
-            "upper_value": range.high * factor,
+            "value": (estimate.median * factor).round(),
+            "lower_value": (range.low * factor).round(),
+            "upper_value": (range.high * factor).round(),
         }),
-        None => json!({ "value": estimate.median * factor }),
+        None => json!({ "value": (estimate.median * factor).round() }),
     }
 }
 

@@ -1,0 +1,333 @@
+//! The embedded registry beside Debian's `docker-registry`: the same requests get the same answers,
+//! and clients that others wrote copy images through both.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use cachefrom::engine::packages;
+use cachefrom::registry::{Digest, Registry};
+use reqwest::{Client, Response};
+use serde_json::json;
+
+use crate::buildx::cache_dir;
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// A program of a Debian package, fetched once a machine.
+async fn program(package: &str, path: &str) -> PathBuf {
+    let root = packages(&cache_dir(), &[package], &|text| eprintln!("{text}")).await.unwrap();
+    root.join(path)
+}
+
+/// Debian's registry on a free port, killed when dropped.
+struct Peer {
+    child: Child,
+    address: String,
+    _store: tempfile::TempDir,
+}
+
+impl Peer {
+    async fn start() -> Self {
+        let program = program("docker-registry", "usr/bin/docker-registry").await;
+        let store = tempfile::tempdir().unwrap();
+        let config = json!({
+            "version": "0.1",
+            "storage": {
+                "filesystem": { "rootdirectory": store.path() },
+                "delete": { "enabled": true },
+            },
+            "http": { "addr": "127.0.0.1:0" },
+        });
+        let path = store.path().join("config.yml");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let mut child = Command::new(program)
+            .arg("serve")
+            .arg(&path)
+            .env_remove("OTEL_TRACES_EXPORTER")
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Its log says the port, and must be read on lest it block.
+        let log = std::io::BufReader::new(child.stderr.take().unwrap());
+        let (sender, port) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in std::io::BufRead::lines(log).map_while(Result::ok) {
+                if let Some((_, rest)) = line.split_once("listening on 127.0.0.1:") {
+                    let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                    let _ = sender.send(port);
+                }
+            }
+        });
+        let port = port.recv_timeout(Duration::from_secs(60)).expect("docker-registry listens");
+        Self { child, address: format!("127.0.0.1:{port}"), _store: store }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Requests to one registry, and what of its answers the specification fixes.
+struct Replay {
+    address: String,
+    client: Client,
+    seen: Vec<String>,
+}
+
+impl Replay {
+    /// Sends it, notes the answer under `what`, and returns where it leads.
+    async fn send(
+        &mut self,
+        what: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> String {
+        let path = path.replace(&format!("http://{}", self.address), "");
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.client.request(method.parse().unwrap(), url).body(body.to_vec());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let reply = request.send().await.unwrap();
+        let location = text(&reply, "location");
+        let noted =
+            ["docker-content-digest", "content-range", "range", "docker-distribution-api-version"];
+        let headers: Vec<String> =
+            noted.iter().map(|name| format!("{name}: {}", text(&reply, name))).collect();
+        let (status, kind) = (reply.status(), text(&reply, "content-type"));
+        let length = text(&reply, "content-length");
+        let body = reply.bytes().await.unwrap();
+        let body = match serde_json::from_slice::<serde_json::Value>(&body) {
+            // The words and the detail of an error are each registry's own.
+            Ok(error) if status.as_u16() >= 400 => error["errors"][0]["code"].to_string(),
+            Ok(json) => json.to_string(),
+            Err(_) => String::from_utf8_lossy(&body).into_owned(),
+        };
+        let mut line = format!("{what}: {} {} {body}", status.as_u16(), headers.join(" "));
+        // How other bodies are spelled, and so their length, is free.
+        if status.is_success() && path.contains("/manifests/") {
+            line.push_str(&format!(" {length} bytes of {kind}"));
+        }
+        if status.is_success() && path.contains("/blobs/sha256:") {
+            line.push_str(&format!(" {length} bytes"));
+        }
+        self.seen.push(line.replace(&self.address, "HOST"));
+        location
+    }
+
+    async fn blob(&mut self, what: &str, repository: &str, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        let upload =
+            self.send(what, "POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"").await;
+        let join = if upload.contains('?') { '&' } else { '?' };
+        let kind = [("content-type", "application/octet-stream")];
+        let path = format!("{upload}{join}digest={digest}");
+        self.send(what, "PUT", &path, &kind, bytes).await;
+        digest
+    }
+}
+
+fn text(reply: &Response, name: &str) -> String {
+    let value = reply.headers().get(name).map(|value| value.to_str().unwrap());
+    value.unwrap_or_default().to_owned()
+}
+
+fn descriptor(kind: &str, bytes: &[u8]) -> serde_json::Value {
+    json!({ "mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len() })
+}
+
+fn image(config: &[u8], layer: &[u8]) -> Vec<u8> {
+    let value = json!({
+        "schemaVersion": 2,
+        "mediaType": IMAGE,
+        "config": descriptor(CONFIG, config),
+        "layers": [descriptor(LAYER, layer)],
+    });
+    value.to_string().into_bytes()
+}
+
+/// One session of everything that both registries offer.
+async fn session(address: &str) -> Vec<String> {
+    let client = Client::new();
+    let mut to = Replay { address: address.into(), client, seen: vec![] };
+    to.send("version", "GET", "/v2/", &[], b"").await;
+    to.send("tags of nothing", "GET", "/v2/none/tags/list", &[], b"").await;
+    to.send("manifest of nothing", "GET", "/v2/none/manifests/v1", &[], b"").await;
+    let absent = format!("/v2/none/blobs/{}", Digest::of(b"absent"));
+    to.send("absent blob", "GET", &absent, &[], b"").await;
+    to.send("absent blob", "HEAD", &absent, &[], b"").await;
+
+    let config = to.blob("config", "a/b/c", b"{}").await;
+    let layer = to.blob("layer", "a/b/c", b"0123456789").await;
+    to.blob("layer again", "a/b/c", b"0123456789").await;
+    let path = format!("/v2/a/b/c/blobs/{layer}");
+    to.send("blob", "HEAD", &path, &[], b"").await;
+    to.send("blob", "GET", &path, &[], b"").await;
+    to.send("range", "GET", &path, &[("range", "bytes=2-4")], b"").await;
+    to.send("open range", "GET", &path, &[("range", "bytes=7-")], b"").await;
+    to.send("suffix", "GET", &path, &[("range", "bytes=-3")], b"").await;
+    let elsewhere = path.replace("a/b/c", "other");
+    to.send("blob elsewhere", "GET", &elsewhere, &[], b"").await;
+
+    let mount = format!("/v2/other/blobs/uploads/?mount={layer}&from=a/b/c");
+    to.send("mount", "POST", &mount, &[], b"").await;
+    to.send("mounted", "GET", &elsewhere, &[], b"").await;
+    let mount = format!("/v2/other/blobs/uploads/?mount={}&from=a/b/c", Digest::of(b"absent"));
+    to.send("mount of nothing", "POST", &mount, &[], b"").await;
+
+    let kind = ("content-type", "application/octet-stream");
+    let upload = to.send("chunks", "POST", "/v2/a/b/c/blobs/uploads/", &[], b"").await;
+    let upload =
+        to.send("chunk", "PATCH", &upload, &[kind, ("content-range", "0-4")], b"hello").await;
+    to.send("progress", "GET", &upload, &[], b"").await;
+    let upload =
+        to.send("chunk", "PATCH", &upload, &[kind, ("content-range", "5-9")], b"world").await;
+    let join = if upload.contains('?') { '&' } else { '?' };
+    let last = format!("{upload}{join}digest={}", Digest::of(b"helloworld"));
+    to.send("last chunk", "PUT", &last, &[], b"").await;
+    to.send("upload is gone", "GET", &upload, &[], b"").await;
+    let chunked = format!("/v2/a/b/c/blobs/{}", Digest::of(b"helloworld"));
+    to.send("chunked blob", "GET", &chunked, &[], b"").await;
+    let upload = to.send("wrong", "POST", "/v2/a/b/c/blobs/uploads/", &[], b"").await;
+    let join = if upload.contains('?') { '&' } else { '?' };
+    let wrong = format!("{upload}{join}digest={}", Digest::of(b"promised"));
+    to.send("wrong digest", "PUT", &wrong, &[kind], b"delivered").await;
+    let upload = to.send("cancel", "POST", "/v2/a/b/c/blobs/uploads/", &[], b"").await;
+    to.send("cancel", "DELETE", &upload, &[], b"").await;
+    to.send("cancelled", "GET", &upload, &[], b"").await;
+
+    let manifest = image(b"{}", b"0123456789");
+    let kind = [("content-type", IMAGE)];
+    let accept = [("accept", IMAGE), ("accept", INDEX)];
+    to.send("manifest", "PUT", "/v2/a/b/c/manifests/v1", &kind, &manifest).await;
+    to.send("manifest", "PUT", "/v2/a/b/c/manifests/v2", &kind, &manifest).await;
+    let digest = Digest::of(&manifest);
+    for reference in ["v1", &digest.to_string()] {
+        let path = format!("/v2/a/b/c/manifests/{reference}");
+        to.send("manifest", "GET", &path, &accept, b"").await;
+        to.send("manifest", "HEAD", &path, &accept, b"").await;
+    }
+    to.send("tags", "GET", "/v2/a/b/c/tags/list", &[], b"").await;
+    to.send("no manifest", "PUT", "/v2/a/b/c/manifests/v3", &kind, b"not json").await;
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [descriptor(IMAGE, &manifest)],
+    });
+    let index = index.to_string().into_bytes();
+    to.send("index", "PUT", "/v2/a/b/c/manifests/all", &[("content-type", INDEX)], &index).await;
+    to.send("index", "GET", "/v2/a/b/c/manifests/all", &accept, b"").await;
+
+    let by_digest = format!("/v2/a/b/c/manifests/{digest}");
+    to.send("delete manifest", "DELETE", &by_digest, &[], b"").await;
+    to.send("deleted manifest", "GET", &by_digest, &accept, b"").await;
+    to.send("delete it again", "DELETE", &by_digest, &[], b"").await;
+    let blob = format!("/v2/a/b/c/blobs/{config}");
+    to.send("delete blob", "DELETE", &blob, &[], b"").await;
+    to.send("deleted blob", "GET", &blob, &[], b"").await;
+    to.send("delete it again", "DELETE", &blob, &[], b"").await;
+    to.seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_requests_get_the_answers_of_debians_registry() {
+    let peer = Peer::start().await;
+    let store = tempfile::tempdir().unwrap();
+    let ours = Registry::start(store.path().to_owned()).await.unwrap();
+    let (theirs, ours) = (session(&peer.address).await, session(&ours.address().to_string()).await);
+    let different: Vec<_> =
+        theirs.iter().zip(&ours).filter(|(theirs, ours)| theirs != ours).collect();
+    assert!(different.is_empty(), "{different:#?}");
+    assert_eq!(theirs.len(), ours.len());
+}
+
+/// An image of two layers as an OCI layout.
+fn layout(folder: &Path) {
+    let blobs = folder.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let put = |kind: &str, bytes: Vec<u8>| {
+        std::fs::write(blobs.join(Digest::of(&bytes).hex()), &bytes).unwrap();
+        descriptor(kind, &bytes)
+    };
+    let layers: Vec<Vec<u8>> = [("one", 700_000), ("two", 3)]
+        .map(|(name, size)| {
+            let mut tar = tar::Builder::new(vec![]);
+            let mut header = tar::Header::new_gnu();
+            header.set_size(size);
+            header.set_mode(0o644);
+            let content = std::io::Read::take(std::io::repeat(7), size);
+            tar.append_data(&mut header, name, content).unwrap();
+            tar.into_inner().unwrap()
+        })
+        .into();
+    let diff_ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+    });
+    let layers: Vec<_> = layers.into_iter().map(|layer| put(LAYER, layer)).collect();
+    let config = put(CONFIG, config.to_string().into_bytes());
+    let manifest =
+        json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": layers });
+    let mut manifest = put(IMAGE, manifest.to_string().into_bytes());
+    manifest["annotations"] = json!({ "org.opencontainers.image.ref.name": "v1" });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest] });
+    std::fs::write(folder.join("index.json"), index.to_string()).unwrap();
+    std::fs::write(folder.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
+}
+
+/// The digests of everything in a layout but its index.
+fn content(folder: &Path) -> std::collections::BTreeSet<String> {
+    let entries = std::fs::read_dir(folder.join("blobs/sha256")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn run(program: &Path, arguments: &[&str], home: &Path) {
+    let output = Command::new(program).args(arguments).env("HOME", home).output().unwrap();
+    assert!(output.status.success(), "{} {arguments:?}: {output:?}", program.display());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crane_and_oras_copy_an_image_in_across_and_out_unchanged() {
+    let (crane, oras) =
+        (program("crane", "usr/bin/crane").await, program("oras", "usr/bin/oras").await);
+    let peer = Peer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Registry::start(folder.path().join("store")).await.unwrap();
+    let (home, layout_in) = (folder.path(), folder.path().join("in"));
+    layout(&layout_in);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (here, there) = (format!("{}/x/y", ours.address()), format!("{}/x/y", peer.address));
+
+    run(&crane, &["push", "--insecure", &path("in"), &format!("{here}:crane")], home);
+    run(&crane, &["copy", "--insecure", &format!("{here}:crane"), &format!("{there}:crane")], home);
+    run(&crane, &["copy", "--insecure", &format!("{there}:crane"), &format!("{here}:back")], home);
+    let back = format!("{here}:back");
+    run(&crane, &["pull", "--insecure", "--format", "oci", &back, &path("crane-out")], home);
+    assert_eq!(content(&folder.path().join("crane-out")), content(&layout_in));
+
+    let from = format!("{}:v1", path("in"));
+    let plain = ["--from-plain-http", "--to-plain-http"];
+    run(
+        &oras,
+        &["cp", "--from-oci-layout", "--to-plain-http", &from, &format!("{here}:oras")],
+        home,
+    );
+    let (a, b, c) = (format!("{here}:oras"), format!("{there}:oras"), format!("{here}:oras-back"));
+    run(&oras, &["cp", plain[0], plain[1], &a, &b], home);
+    run(&oras, &["cp", plain[0], plain[1], &b, &c], home);
+    let out = format!("{}:v1", path("oras-out"));
+    run(&oras, &["cp", plain[0], "--to-oci-layout", &c, &out], home);
+    assert_eq!(content(&folder.path().join("oras-out")), content(&layout_in));
+}
