@@ -7,6 +7,7 @@
 
 mod abilities;
 mod bases;
+mod commit;
 mod doctor;
 mod environment;
 mod order;
@@ -20,8 +21,8 @@ use std::time::Instant;
 use crate::engine::{self, EngineAddress, EngineError, Engines, Fresh, Place, RunRoot};
 use crate::history::{History, HistoryError};
 use crate::journal::{
-    CommitRecord, End, Environment, Header, Journal, JournalError, Line, Recorded, SCHEMA, Skipped,
-    TrialKey, TrialRecord,
+    End, Environment, Header, Journal, JournalError, Line, Recorded, SCHEMA, Skipped, TrialKey,
+    TrialRecord,
 };
 use crate::link::LinkProfile;
 use crate::registry::{FarEnd, Registry, RegistryError};
@@ -391,17 +392,8 @@ fn open_journal(
         skipped: played.skipped,
         commits: setup.history.commits()[..played.commits]
             .iter()
-            .map(|commit| CommitRecord {
-                id: commit.id.clone(),
-                message: commit.message.clone(),
-                branch: commit.branch.clone(),
-                parent: commit.parent,
-                args: commit.args.clone(),
-                dockerfile: None,
-                dockerignore: None,
-                changes: vec![],
-            })
-            .collect(),
+            .map(|commit| commit::record(setup.history, commit, &scenario.build.dockerfile))
+            .collect::<Result<_, _>>()?,
         targets: scenario.build.targets.clone(),
         links: links(setup.loaded, setup.options),
         environment: played.environment,
