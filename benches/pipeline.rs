@@ -144,6 +144,7 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
         skipped: vec![],
         commits: commits.collect(),
         targets: vec![],
+        links: vec![],
         environment: Default::default(),
         images: vec![],
     })));

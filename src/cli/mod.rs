@@ -30,7 +30,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Build a scenario's commits under its cache strategies and record what each cost and reused
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Hold a run against a baseline: exit 3 where the cache got worse
     Check(check::CheckArgs),
     /// Show runs side by side

@@ -10,6 +10,7 @@ mod bases;
 mod commit;
 mod doctor;
 mod environment;
+mod header;
 mod order;
 mod partition;
 mod sequence;
@@ -20,10 +21,7 @@ use std::time::Instant;
 
 use crate::engine::{self, EngineAddress, EngineError, Engines, Fresh, Place, RunRoot};
 use crate::history::{History, HistoryError};
-use crate::journal::{
-    End, Environment, Header, Journal, JournalError, Line, Recorded, SCHEMA, Skipped, TrialKey,
-    TrialRecord,
-};
+use crate::journal::{End, Journal, JournalError, Line, Recorded, Skipped, TrialKey, TrialRecord};
 use crate::link::LinkProfile;
 use crate::registry::{FarEnd, Registry, RegistryError};
 use crate::scenario::Loaded;
@@ -36,6 +34,8 @@ pub use abilities::{Abilities, divide, foreseen};
 pub use doctor::doctor;
 pub use order::{Turn, sequences};
 pub use partition::Partition;
+
+use header::{Played, open_journal};
 
 /// What was asked for beside the scenario.
 #[derive(Clone, Debug)]
@@ -365,49 +365,4 @@ fn commits_of(history: &History, options: &Options) -> Result<usize, RunError> {
         Some(last) if last < commits => Ok(last + 1),
         Some(last) => Err(RunError::NoSuchCommit { asked: last, commits }),
     }
-}
-
-/// What the journal's header says of a run beside what was asked for.
-struct Played<'a> {
-    strategies: &'a [Strategy],
-    skipped: Vec<Skipped>,
-    commits: usize,
-    environment: Environment,
-}
-
-fn open_journal(
-    setup: &Setup<'_>,
-    played: Played<'_>,
-) -> Result<(Journal, BTreeSet<TrialKey>), RunError> {
-    let scenario = &setup.loaded.scenario;
-    let path = setup.options.out.join("journal.jsonl");
-    let header = Header {
-        schema: SCHEMA,
-        scenario: scenario.name.clone(),
-        title: scenario.title.clone(),
-        scenario_sha256: environment::sha256_of(&setup.loaded.path),
-        seed: setup.options.seed,
-        rounds: setup.options.rounds,
-        strategies: played.strategies.to_vec(),
-        skipped: played.skipped,
-        commits: setup.history.commits()[..played.commits]
-            .iter()
-            .map(|commit| commit::record(setup.history, commit, &scenario.build.dockerfile))
-            .collect::<Result<_, _>>()?,
-        targets: scenario.build.targets.clone(),
-        links: links(setup.loaded, setup.options),
-        environment: played.environment,
-        images: setup.bases.images.clone(),
-    };
-    if setup.options.resume && path.exists() {
-        let (journal, recorded) = Journal::resume(&path)?;
-        let same = recorded.header.scenario_sha256 == header.scenario_sha256
-            && recorded.header.seed == header.seed
-            && recorded.header.commits == header.commits;
-        if !same {
-            return Err(RunError::OtherRun { path });
-        }
-        return Ok((journal, recorded.done()));
-    }
-    Ok((Journal::create(&path, &header)?, Default::default()))
 }
