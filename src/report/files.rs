@@ -67,8 +67,7 @@ pub fn files(
         add("report.html", super::html(view, &drawn)?.into_bytes());
     }
     if asked(Format::Markdown) {
-        let names: Vec<&str> = drawn.iter().map(|chart| chart.name).collect();
-        let beside = asked(Format::Charts).then_some((CHARTS, names.as_slice()));
+        let beside = asked(Format::Charts).then_some((CHARTS, drawn.as_slice()));
         add("report.md", super::markdown(view, beside).into_bytes());
     }
     if asked(Format::Csv) {

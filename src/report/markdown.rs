@@ -3,7 +3,9 @@
 //! GitHub's dialect. Whatever comes from a scenario is escaped, so that a commit message can
 //! neither break a table nor mention anybody.
 
+use super::chart::Chart;
 use super::gather::{bytes, seconds};
+use super::paint::escape;
 use super::view::{Cell, Estimate, View};
 
 /// More rows than this are folded away.
@@ -11,9 +13,8 @@ const MOST_OPEN: usize = 40;
 /// More rows than this are left out, with a sentence.
 const MOST_ROWS: usize = 400;
 
-/// The report; `charts` is the folder of its charts, relative to it, if there are any, and the
-/// names of those that were drawn.
-pub fn markdown(view: &View, charts: Option<(&str, &[&str])>) -> String {
+/// The report; `charts` are those that were drawn and the folder that holds them, relative to it.
+pub fn markdown(view: &View, charts: Option<(&str, &[Chart])>) -> String {
     let title = if view.title.is_empty() { &view.scenario } else { &view.title };
     let mut text = format!("# {}\n\n", escaped(title));
     text.push_str(&format!("{}\n\n", escaped(&summary(view))));
@@ -34,10 +35,8 @@ pub fn markdown(view: &View, charts: Option<(&str, &[&str])>) -> String {
         text.push_str("**Trials that failed**\n\n");
         text.push_str(&list(view.failures.iter().map(String::as_str)));
     }
-    if let Some((folder, names)) = charts {
-        for name in names {
-            text.push_str(&picture(folder, name));
-        }
+    if let Some((folder, drawn)) = charts {
+        drawn.iter().for_each(|chart| text.push_str(&picture(folder, chart)));
     }
     text.push_str(&cells(view));
     if !view.environment.is_empty() {
@@ -65,8 +64,8 @@ pub fn summary(view: &View) -> String {
 }
 
 /// One picture that follows the reader's colour scheme.
-fn picture(folder: &str, name: &str) -> String {
-    let alt = name.replace('-', " ");
+fn picture(folder: &str, chart: &Chart) -> String {
+    let (name, alt) = (chart.name, escape(&chart.scene.title));
     format!(
         "<picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"{folder}/{name}-dark.svg\">\
          <img alt=\"{alt}\" src=\"{folder}/{name}.svg\"></picture>\n\n"
@@ -163,6 +162,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::chart::charts;
     use crate::report::example::{Size, example};
 
     #[test]
@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_long_table_is_folded_and_pictures_follow_the_colour_scheme() {
-        let text = markdown(&example(Size::Large), Some(("charts", &["wall-time"])));
+        let view = example(Size::Large);
+        let text = markdown(&view, Some(("charts", &charts(&view))));
         assert!(text.contains("<details><summary>360 commits × strategies</summary>"));
         assert!(text.contains("srcset=\"charts/wall-time-dark.svg\""));
     }

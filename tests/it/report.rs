@@ -192,3 +192,29 @@ fn what_cannot_be_written_has_its_own_exit_code_and_leaves_what_was_there() {
     let output = report(&[&published()], &["--export-json", "/dev/full"]);
     assert_eq!(output.status.code(), Some(7));
 }
+
+#[test]
+fn a_run_writes_its_exports_and_nothing_else_to_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("Dockerfile"), "FROM scratch\nCOPY Dockerfile /\n").unwrap();
+    let scenario = "schema = 1\nname = \"tiny\"\nsource = \"tree\"\nstrategies = [\"cold\"]\n\
+                    [build]\n[[commit]]\nmessage = \"first\"\n";
+    let (file, csv) = (folder.path().join("tiny.toml"), folder.path().join("exported/trials.csv"));
+    fs::write(&file, scenario).unwrap();
+    let run = |scenarios: &[&Path]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cachefrom"));
+        command.arg("run").args(scenarios).args(["--export-json", "-", "--export-csv"]);
+        command.arg(&csv).arg("--out").arg(folder.path().join("out"));
+        command.env("TMPDIR", folder.path()).output().unwrap()
+    };
+    let output = run(&[&file, &file]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let output = run(&[&file]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["scenario"], "tiny");
+    assert_eq!(fs::read_to_string(csv).unwrap().lines().count(), 2);
+    assert!(folder.path().join("out/report.html").is_file());
+}

@@ -111,7 +111,7 @@ fn lines(
         let name = Style::LABEL.fit(&view.variants[*line].name, names);
         scene.text(right + 36.0, at, name, Style::LABEL);
     }
-    scene.height = commit_names(&mut scene, view, bottom + 54.0) + MARGIN - 22.0;
+    scene.height = commit_names(&mut scene, view, bottom + 54.0) + MARGIN - 14.0;
     Some(scene)
 }
 

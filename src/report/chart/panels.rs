@@ -72,7 +72,7 @@ pub fn panels(scene: &mut Scene, top: f64, plot: &Plot<'_>) {
     };
     let middle = f64::midpoint(left, scene.width - MARGIN);
     scene.text(middle, bottom + 4.0, title, Style::NOTE.anchored(Anchor::Middle));
-    scene.height = commit_names(scene, view, bottom + 26.0) + MARGIN - 20.0;
+    scene.height = commit_names(scene, view, bottom + 26.0) + MARGIN - 14.0;
 }
 
 /// More commits than this are named in the report's table only.

@@ -87,7 +87,7 @@ pub fn reuse(view: &View) -> Option<Scene> {
     }
     let rows = variants.len().div_ceil(columns) as f64;
     let bottom = top + rows * (HEADING + height + BELOW);
-    scene.height = commit_names(&mut scene, view, bottom + 8.0) + MARGIN - 6.0;
+    scene.height = commit_names(&mut scene, view, bottom + 8.0) + MARGIN - 4.0;
     Some(scene)
 }
 
