@@ -88,6 +88,16 @@ fn join(
             }
         }
     }
+    for link in &other.links {
+        match header.links.iter().find(|known| known.name == link.name) {
+            None => header.links.push(link.clone()),
+            Some(known) if known == link => {}
+            Some(_) => {
+                let what = "the definition of a link";
+                return Err(MergeError::OtherRun { first, other: path, what });
+            }
+        }
+    }
     for skipped in &other.skipped {
         if !header.skipped.contains(skipped) {
             header.skipped.push(skipped.clone());

@@ -36,7 +36,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         path: args.dockerfile.display().to_string(),
         text: std::fs::read_to_string(&args.dockerfile).ok(),
     };
-    args.gate.tell(&checked, &candidate, &dockerfile)
+    args.gate.tell(&checked, &candidate, &dockerfile, false)
 }
 
 #[derive(Debug, Parser)]

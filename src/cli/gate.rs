@@ -157,14 +157,23 @@ impl Gate {
         Ok(tolerances.with(&flags)?)
     }
 
-    /// Prints the verdict, writes every file that was asked for, and tells the exit code.
+    /// Prints the verdict (on standard error where standard output is taken), writes every file that
+    /// was asked for, and tells the exit code.
     pub fn tell(
         &self,
         checked: &Checked,
         analysis: &Analysis,
         dockerfile: &Dockerfile,
+        stdout_taken: bool,
     ) -> anyhow::Result<Exit> {
-        super::print(&plain(checked))?;
+        let show = |text: &str| {
+            if stdout_taken {
+                super::say(text.trim_end());
+                return Ok(());
+            }
+            super::print(text).map(drop)
+        };
+        show(&plain(checked))?;
         let in_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         let annotate = match self.annotations {
             Annotate::Auto => in_actions,
@@ -177,7 +186,7 @@ impl Gate {
                 let recorded = commits.get(commit).and_then(|commit| commit.dockerfile.as_deref());
                 recorded.or(dockerfile.text.as_deref())
             };
-            super::print(&annotations(checked, &dockerfile.path, text))?;
+            show(&annotations(checked, &dockerfile.path, text))?;
         }
         let markdown = markdown(checked);
         if let Some(path) = &self.summary {

@@ -260,7 +260,9 @@ fn judge(
         text: std::fs::read_to_string(&path).ok(),
         path: in_repository(&path).display().to_string(),
     };
-    args.gate.tell(&checked, &analysis, &dockerfile)
+    // Standard output is for what was asked for there.
+    let taken = args.exports.to_stdout() || args.progress == Progress::Rawjson;
+    args.gate.tell(&checked, &analysis, &dockerfile, taken)
 }
 
 /// `path` relative to the checkout that annotations are shown in, or to this folder.

@@ -18,6 +18,7 @@ mod source;
 mod tree;
 
 pub use edit::EditError;
+pub use tree::FileChange;
 
 use edit::Change;
 use tree::{Stamp, Tree};
@@ -178,6 +179,15 @@ impl History {
         let blob = self.repository.find_blob(file.blob);
         let blob = blob.map_err(HistoryError::git(format!("read the content of {path}")))?;
         Ok(Some(blob.content().to_vec()))
+    }
+
+    /// The files of a commit that differ from the commit before it in the sequence, by path;
+    /// every file of the first. Times count for nothing, as they do for BuildKit's cache.
+    pub fn changes(&self, index: usize) -> Result<Vec<FileChange>, HistoryError> {
+        self.require(index)?;
+        let nothing = Tree::default();
+        let before = index.checked_sub(1).map_or(&nothing, |before| &self.trees[before]);
+        Ok(tree::changes(before, &self.trees[index]))
     }
 
     /// The nearest commit that both descend from.

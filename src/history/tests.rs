@@ -387,3 +387,40 @@ fn the_repository_goes_with_its_history() {
     drop(history);
     assert!(!repository.exists());
 }
+
+#[test]
+fn changes_are_of_content_and_mode_against_the_commit_before() {
+    let fixture = Fixture::new();
+    let history = fixture
+        .script(
+            r#"
+            [[commit]]
+            message = "first"
+            [[commit]]
+            message = "second"
+            edits = [
+                { write = "data/1.json", content = "2" },
+                { chmod = "run.sh", mode = "644" },
+                { delete = "data/2.json" },
+                { touch = "Dockerfile" },
+            ]
+            "#,
+        )
+        .unwrap();
+    let first = history.changes(0).unwrap();
+    let paths: Vec<&str> = first.iter().map(|change| change.path.as_str()).collect();
+    assert!(paths.contains(&"Dockerfile") && paths.contains(&"latest"), "{paths:?}");
+    let second: Vec<(String, Option<u32>)> = history
+        .changes(1)
+        .unwrap()
+        .into_iter()
+        .map(|change| (change.path, change.now.map(|(_, mode)| mode)))
+        .collect();
+    let expected = [
+        ("data/1.json".to_owned(), Some(0o100644)),
+        ("data/2.json".to_owned(), None),
+        ("run.sh".to_owned(), Some(0o100644)),
+    ];
+    assert_eq!(second, expected);
+    assert!(matches!(history.changes(2), Err(HistoryError::NoCommit { .. })));
+}

@@ -18,6 +18,16 @@ pub(super) enum Mode {
     Symlink,
 }
 
+impl Mode {
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::File => 0o100644,
+            Self::Executable => 0o100755,
+            Self::Symlink => 0o120000,
+        }
+    }
+}
+
 /// The edit that last gave a file its content: decides its mtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -79,11 +89,7 @@ impl Tree {
         let failed = || HistoryError::git("write a tree");
         let mut index = Index::new().map_err(failed())?;
         for (path, file) in &self.files {
-            let mode = match file.mode {
-                Mode::File => 0o100644,
-                Mode::Executable => 0o100755,
-                Mode::Symlink => 0o120000,
-            };
+            let mode = file.mode.bits();
             let zero = IndexTime::new(0, 0);
             let entry = IndexEntry {
                 ctime: zero,
@@ -103,6 +109,33 @@ impl Tree {
         }
         index.write_tree_to(repository).map_err(failed())
     }
+}
+
+/// One file that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// Relative to the tree, with `/`.
+    pub path: String,
+    /// The git object's id and file mode, such as 0o100644; absent where the file was deleted.
+    pub now: Option<(String, u32)>,
+}
+
+/// What differs in content or mode, by path.
+pub(super) fn changes(before: &Tree, after: &Tree) -> Vec<FileChange> {
+    let content = |file: &File| (file.blob, file.mode);
+    let mut found: Vec<FileChange> = after
+        .files
+        .iter()
+        .filter(|(path, file)| before.files.get(*path).map(content) != Some(content(file)))
+        .map(|(path, file)| FileChange {
+            path: path.clone(),
+            now: Some((file.blob.to_string(), file.mode.bits())),
+        })
+        .collect();
+    let gone = before.files.keys().filter(|path| !after.files.contains_key(*path));
+    found.extend(gone.map(|path| FileChange { path: path.clone(), now: None }));
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
 }
 
 /// Where a symlink leads that would leave the tree; `None` for one that stays.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::journal::{CommitRecord, Environment, Header, Journal, SCHEMA, Skipped, TrialKey};
+use crate::journal::{Environment, Header, Journal, SCHEMA, Skipped, TrialKey};
 use crate::strategy::Strategy;
 
-use super::{RunError, Setup, environment, links};
+use super::{RunError, Setup, commit, environment, links};
 
 /// What the journal's header says of a run beside what was asked for.
 pub struct Played<'a> {
@@ -33,17 +33,8 @@ pub fn open_journal(
         skipped: played.skipped,
         commits: setup.history.commits()[..played.commits]
             .iter()
-            .map(|commit| CommitRecord {
-                id: commit.id.clone(),
-                message: commit.message.clone(),
-                branch: commit.branch.clone(),
-                parent: commit.parent,
-                args: commit.args.clone(),
-                dockerfile: None,
-                dockerignore: None,
-                changes: vec![],
-            })
-            .collect(),
+            .map(|commit| commit::record(setup.history, commit, &scenario.build.dockerfile))
+            .collect::<Result<_, _>>()?,
         targets: scenario.build.targets.clone(),
         links: links(setup.loaded, setup.options),
         environment: played.environment,

@@ -7,6 +7,7 @@
 
 mod abilities;
 mod bases;
+mod commit;
 mod doctor;
 mod environment;
 mod header;

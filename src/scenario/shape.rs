@@ -50,7 +50,23 @@ impl Walk<'_> {
         let schema = self.resolve(schema);
         let span = value.span();
         if let Some(variants) = schema.get("anyOf").and_then(Json::as_array) {
-            return self.edit(value, variants, out);
+            let type_at = |variant: &Json| self.resolve(variant).get("type").cloned();
+            let some: Vec<&Json> =
+                variants.iter().filter(|v| type_at(v) != Some("null".into())).collect();
+            if let [only] = some[..] {
+                return self.value(value, only, name, out);
+            }
+            // A size is a number or text; only edits are a choice between tables.
+            let plain =
+                |v: &&Json| ["integer", "string"].map(Json::from).map(Some).contains(&type_at(v));
+            if !some.iter().all(plain) {
+                return self.edit(value, variants, out);
+            }
+            let is = Json::from(value.get_ref().type_str());
+            return match some.iter().find(|v| type_at(v).as_ref() == Some(&is)) {
+                Some(variant) => self.value(value, variant, name, out),
+                None => wrong_type(value, "integer or string", name, out),
+            };
         }
         let words = words(schema);
         if !words.is_empty() {
