@@ -4,6 +4,7 @@
 //! order trials run and what happens after a failure belong to `run`. A failed build is an
 //! outcome, not an error.
 
+mod layers;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -126,6 +127,20 @@ async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), 
         }
         images.insert(build.target.clone().unwrap_or_default(), image_name(setting, build));
     }
+    let verified = verify_all(setting, &images, record).await;
+    for (build, plan) in record.builds.iter_mut().zip(&setting.plan.builds) {
+        let image = image_name(setting, plan);
+        build.layers = layers::of(setting.engine, setting.registry, &image).await;
+    }
+    verified
+}
+
+/// Runs the built images, where the engine can run any.
+async fn verify_all(
+    setting: &Setting<'_>,
+    images: &BTreeMap<String, String>,
+    record: &mut TrialRecord,
+) -> Result<(), Outcome> {
     let Some(docker) = setting.engine.docker() else { return Ok(()) };
     for verify in &setting.verify {
         let image = match setting.plan.builds.last() {

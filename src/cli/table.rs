@@ -2,7 +2,7 @@
 
 use crate::journal::Recorded;
 use crate::measure::statistics::{Estimate, Paired};
-use crate::measure::{Analysis, Cell};
+use crate::measure::{Analysis, COLD, Cell};
 use crate::units::Nanos;
 
 /// Strategy × commit for each link: median wall, reused steps, bytes; then one sentence a
@@ -64,32 +64,30 @@ fn interval(estimate: Estimate) -> String {
         .map_or("–".into(), |range| format!("{} – {}", seconds(range.low), seconds(range.high)))
 }
 
-/// One sentence a strategy and link, about the first commit after the first.
+/// One sentence a strategy and link about what it reused, and one about whether it paid.
 fn sentences(analysis: &Analysis) -> Vec<String> {
     let mut sentences = vec![];
     for sequence in &analysis.sequences {
         let (link, strategy) = (sequence.link, sequence.strategy);
-        let mut name = analysis.strategies[strategy].clone();
-        if name == crate::measure::COLD {
+        if analysis.strategies[strategy] == COLD {
             continue;
         }
-        if let Some(link) = &analysis.links[link] {
-            name.push_str(&format!(" over {link}"));
-        }
+        let label = analysis.label(strategy, link);
         let built = |commit| analysis.cell(link, strategy, commit).filter(|c| c.wall.is_some());
         let Some(cell) = built(1).or_else(|| (0..sequence.time.len()).find_map(built)) else {
-            sentences.push(format!("{name} has no trial that was built"));
+            sentences.push(format!("{label} has no trial that was built"));
             continue;
         };
         let message = &analysis.header.commits[cell.commit].message;
         let rebuilt = cell.reuse.steps - cell.reuse.cached;
         let mut sentence =
-            format!("{name} rebuilt {rebuilt} of {} steps at “{message}”", cell.reuse.steps);
+            format!("{label} rebuilt {rebuilt} of {} steps at “{message}”", cell.reuse.steps);
         if let Some(paired) = cell.versus_cold {
             sentence.push_str(&format!(" and was {}", comparison(&paired)));
         }
         sentences.push(sentence);
     }
+    sentences.extend(analysis.verdicts.iter().map(|verdict| analysis.sentence(verdict)));
     sentences
 }
 

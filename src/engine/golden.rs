@@ -35,8 +35,8 @@ pub(super) fn clone_directory(from: &Path, into: &Path) -> Result<(), EngineErro
     for entry in fs::read_dir(from).map_err(at("list", from))? {
         let entry = entry.map_err(at("list", from))?;
         let (source, target) = (entry.path(), into.join(entry.file_name()));
-        let metadata = entry.metadata().map_err(at("look at", &source))?;
-        let kind = metadata.file_type();
+        // What the listing itself says: most entries are links, and need not be looked at.
+        let kind = entry.file_type().map_err(at("look at", &source))?;
         // Two engines with one id would be one to whoever compares them.
         if entry.file_name() == "engine-id" || kind.is_socket() || kind.is_fifo() {
             continue;
@@ -46,6 +46,7 @@ pub(super) fn clone_directory(from: &Path, into: &Path) -> Result<(), EngineErro
         } else if source.extension().is_some_and(|extension| extension == "db")
             || fs::hard_link(&source, &target).is_err()
         {
+            let metadata = entry.metadata().map_err(at("look at", &source))?;
             copy(&source, &target, &metadata).map_err(at("copy", &source))?;
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::journal::{End, Header, JournalError, Recorded, TrialView};
+use crate::units::Bytes;
 
 use super::cell::{Cell, cell};
 use super::doubts;
@@ -14,7 +15,7 @@ use super::row::TrialRow;
 use super::rows::Rows;
 use super::sequence::{SequenceTotals, totals};
 use super::statistics::Bootstrap;
-use super::verdict::{Verdict, verdict};
+use super::verdict::{BreakEven, Verdict, verdict};
 use super::warning::Warning;
 
 /// Everything that is computed from one journal.
@@ -63,7 +64,7 @@ impl Analysis {
         for trial in &mut trials {
             trial.link = order[trial.link];
         }
-        let mut warnings = doubts::of_trials(&header, &mut trials);
+        let mut warnings = doubts::of_trials(&header, links.len(), &mut trials);
         let cold = strategies.iter().position(|name| name == COLD);
         let lookup = Lookup::new(&header, &trials, cold);
         let mut bootstrap = Bootstrap::new();
@@ -87,6 +88,7 @@ impl Analysis {
                 verdicts.push(verdict(&lookup, (strategy, link), places, &mut bootstrap));
             }
         }
+        bandwidths_of_unshaped_links(&links, &mut verdicts);
         warnings.extend(doubts::of_numbers(&doubts::Numbers {
             lookup: &lookup,
             strategies: &strategies,
@@ -136,4 +138,19 @@ fn sorted_links(links: Vec<Option<String>>) -> (Vec<Option<String>>, Vec<usize>)
     let place = |link| sorted.iter().position(|other| other == link).unwrap_or(0);
     let order = links.iter().map(place).collect();
     (sorted, order)
+}
+
+/// What a strategy saves over a shaped link is measured with that link's transfers in it, so the
+/// bandwidth at which it breaks even is taken from the trials over an unshaped link, if any.
+fn bandwidths_of_unshaped_links(links: &[Option<String>], verdicts: &mut [Verdict]) {
+    let unshaped = links.iter().position(Option::is_none);
+    let measured: Vec<(usize, BreakEven<Bytes>)> = verdicts
+        .iter()
+        .filter(|verdict| Some(verdict.link) == unshaped)
+        .map(|verdict| (verdict.strategy, verdict.break_even_bandwidth))
+        .collect();
+    for verdict in verdicts.iter_mut().filter(|verdict| Some(verdict.link) != unshaped) {
+        let same = measured.iter().find(|(strategy, _)| *strategy == verdict.strategy);
+        verdict.break_even_bandwidth = same.map_or(BreakEven::Unknown, |(_, found)| *found);
+    }
 }

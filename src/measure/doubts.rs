@@ -15,7 +15,7 @@ use super::warning::{Place, Warning};
 const BELIEVED: f64 = 0.05;
 
 /// Removes the trials that cannot be counted, and says so.
-pub fn of_trials(header: &Header, trials: &mut Vec<TrialRow>) -> Vec<Warning> {
+pub fn of_trials(header: &Header, links: usize, trials: &mut Vec<TrialRow>) -> Vec<Warning> {
     let mut warnings = vec![];
     let before = trials.len();
     trials.retain(|trial| trial.commit < header.commits.len());
@@ -27,6 +27,12 @@ pub fn of_trials(header: &Header, trials: &mut Vec<TrialRow>) -> Vec<Warning> {
     trials.retain(|trial| seen.insert((trial.strategy, trial.link, trial.commit, trial.round)));
     if before > trials.len() {
         warnings.push(Warning::Repeated { trials: before - trials.len() });
+    }
+    let announced = [header.strategies.len(), header.commits.len(), links.max(1)]
+        .into_iter()
+        .fold(header.rounds as usize, usize::saturating_mul);
+    if trials.len() < announced {
+        warnings.push(Warning::Missing { trials: announced - trials.len() });
     }
     warnings
 }

@@ -14,6 +14,7 @@ mod read;
 mod reuse;
 mod row;
 mod rows;
+mod sentence;
 mod sequence;
 pub mod statistics;
 mod verdict;

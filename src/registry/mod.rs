@@ -128,6 +128,15 @@ impl Registry {
         Ok(stored.map(|stored| (stored.media_type, stored.bytes)))
     }
 
+    /// A blob's content and its size in bytes, unmetered.
+    pub fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<(std::fs::File, u64)>, RegistryError> {
+        self.shared.store.blob(repository, digest)
+    }
+
     /// What `repository` holds, and how much of it no tag leads to.
     pub fn cache_size(&self, repository: &RepositoryName) -> Result<CacheSize, RegistryError> {
         self.shared.store.cache_size(repository)

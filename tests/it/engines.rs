@@ -45,9 +45,10 @@ async fn run(folder: &Path, path: &Path, docker: Option<&Path>, arguments: &[&st
     command
         .arg("run")
         .arg(path)
-        .args(["--progress", "plain", "--out"])
+        .arg("--out")
         .arg(folder.join("results"))
         .args(arguments)
+        .env("BUILDKIT_PROGRESS", "plain")
         .env("TMPDIR", folder);
     match docker {
         Some(socket) => command.env("DOCKER_HOST", format!("unix://{}", socket.display())),
@@ -106,6 +107,12 @@ async fn a_local_cache_survives_the_engine_that_wrote_it() {
     assert!(errors[0].ends_with("there is no cache yet"), "{errors:?}");
     assert!(recorded.trials[1..].iter().all(|trial| trial.builds[0].import_errors.is_empty()));
     assert!(recorded.trials.iter().all(|trial| trial.verifications.len() == 1));
+    // The base image's layer, and the one that COPY made; only the second is another after the edit.
+    let layers = |commit: usize| &recorded.trials[commit].builds[0].layers;
+    assert_eq!(layers(0).len(), 2);
+    assert_eq!(layers(0)[0], layers(1)[0]);
+    assert_ne!(layers(0)[1].diff_id, layers(1)[1].diff_id);
+    assert!(layers(0).iter().all(|layer| layer.bytes.0 > 0), "{:?}", layers(0));
 }
 
 /// Carries connections from a plain listener to the control API of the Docker engine at `socket`.
@@ -148,13 +155,13 @@ async fn a_bare_buildkitd_plays_kept_strategies_and_says_what_it_cannot_do() {
     let (engine, _root) = engine(folder.path()).await;
     let plain = folder.path().join("plain.sock");
     let _server = serve_unix(&plain, engine.socket());
-    let path = scenario(folder.path(), "strategies = ['cold', 'local', 'registry-max']");
+    let path = scenario(folder.path(), "strategies = ['cold', 'local', 'inline', 'registry-max']");
     let address = format!("unix://{}", plain.display());
     let output = run(folder.path(), &path, None, &["--builder", &address]).await;
     let recorded = recorded(folder.path(), &output);
     assert_eq!(reused(&recorded, "local"), [(0, 3), (0, 3), (3, 3)]);
     let skipped: Vec<_> = recorded.header.skipped.iter().map(|s| s.strategy.as_str()).collect();
-    assert_eq!(skipped, ["cold", "registry-max"]);
+    assert_eq!(skipped, ["cold", "inline", "registry-max"]);
     assert_eq!(recorded.header.environment.builder, address);
     let limits = recorded.header.environment.limits.join("\n");
     assert!(limits.contains("no image is verified"), "{limits}");
@@ -174,11 +181,17 @@ async fn a_bare_buildkitd_plays_kept_strategies_and_says_what_it_cannot_do() {
     assert!(stderr.contains("cold: it wants a new engine"), "{stderr}");
 
     // Pruning makes what is not new new enough, where it is allowed.
-    let arguments = ["--builder", &address, "--strategy", "cold,registry-max", "--allow-prune"];
+    let arguments =
+        ["--builder", &address, "--strategy", "cold,inline,registry-max", "--allow-prune"];
     let output = run(folder.path(), &path, None, &arguments).await;
     let recorded = self::recorded(folder.path(), &output);
     assert_eq!(reused(&recorded, "cold"), [(0, 3); 3]);
     assert_eq!(reused(&recorded, "registry-max"), [(0, 3), (0, 3), (3, 3)]);
+    // What was pushed is measured in the registry, where the engine itself cannot be asked.
+    for trial in &recorded.trials {
+        let pushed = trial.key.strategy == "inline";
+        assert_eq!(trial.builds[0].layers.len(), if pushed { 2 } else { 0 }, "{:?}", trial.key);
+    }
     engine.stop().await.unwrap();
 }
 
@@ -321,4 +334,26 @@ fn watch_containers(socket: PathBuf) -> impl Future<Output = Vec<(String, String
         seen
     });
     async move { watching.await.unwrap() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_progress_carries_what_buildkit_says_beside_the_trial() {
+    let folder = temporary();
+    let path = scenario(folder.path(), "strategies = ['cold']");
+    let output = run(folder.path(), &path, None, &["--progress", "rawjson", "--commit", "1"]).await;
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<serde_json::Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let statuses = || lines.iter().filter(|line| line["reason"] == "status");
+    assert!(
+        statuses().all(|line| line["trial"]["strategy"] == "cold" && line["target"] == "final")
+    );
+    let names: Vec<&str> = statuses()
+        .flat_map(|line| line["vertexes"].as_array().into_iter().flatten())
+        .filter(|vertex| vertex["completed"].is_string())
+        .filter_map(|vertex| vertex["name"].as_str())
+        .collect();
+    assert!(names.iter().any(|name| name.contains("RUN --network=none cp")), "{names:?}");
+    let reasons: Vec<_> = lines.iter().filter_map(|line| line["reason"].as_str()).collect();
+    assert_eq!(reasons.last(), Some(&"trial-ended"), "{reasons:?}");
 }

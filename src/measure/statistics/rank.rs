@@ -108,7 +108,7 @@ pub fn trend(values: &[f64]) -> Option<Trend> {
 
 /// P(Z ≥ z) of a standard normal variable, to about 1e-15 (Marsaglia, "Evaluating the Normal
 /// Distribution", *Journal of Statistical Software* 11, issue 4 (2004)).
-fn upper_tail(z: f64) -> f64 {
+pub(super) fn upper_tail(z: f64) -> f64 {
     // The series sums terms as large as exp(z²/2), and beyond 8 nothing is left of the tail.
     if z > 8.0 {
         return 0.0;

@@ -17,6 +17,7 @@ struct Sample {
     quantiles: [f64; 6],
     outside: Vec<usize>,
     far_out: Vec<usize>,
+    tail: f64,
     bootstrap_low: [f64; 2],
     bootstrap_high: [f64; 2],
     slope: f64,
@@ -61,6 +62,8 @@ fn bootstrap_intervals_end_where_scipys_do() {
         let Range { low, high } = bootstrap.median(&sample.values).unwrap().interval.unwrap();
         let within = |value: f64, [least, most]: [f64; 2]| least <= value && value <= most;
         let n = sample.values.len();
+        let tail = super::bootstrap::tail(n);
+        assert!((tail / sample.tail - 1.0).abs() < 0.01, "{n}: {tail} {}", sample.tail);
         assert!(within(low, sample.bootstrap_low), "{n}: {low} {:?}", sample.bootstrap_low);
         assert!(within(high, sample.bootstrap_high), "{n}: {high} {:?}", sample.bootstrap_high);
     }

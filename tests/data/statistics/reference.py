@@ -23,6 +23,8 @@ def sample(values):
         (numpy.array(values),), numpy.median, n_resamples=200_000, method="percentile",
         rng=numpy.random.default_rng(1), batch=20_000,
     ).bootstrap_distribution
+    n = len(values)
+    tail = stats.norm.cdf(-numpy.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
     low, high = numpy.quantile(values, [0.25, 0.75])
     fence = lambda k: [
         i for i, v in enumerate(values)
@@ -35,9 +37,10 @@ def sample(values):
         "quantiles": [float(numpy.quantile(values, q)) for q in (0.0, 0.1, 0.25, 0.5, 0.9, 1.0)],
         "outside": fence(1.5),
         "far_out": fence(3.0),
-        # Around 2.5 % and 97.5 %: two resamplings never agree to the last digit.
-        "bootstrap_low": [float(numpy.quantile(resampled, q)) for q in (0.02, 0.03)],
-        "bootstrap_high": [float(numpy.quantile(resampled, q)) for q in (0.97, 0.98)],
+        # Around the expanded percentiles: two resamplings never agree to the last digit.
+        "tail": float(tail),
+        "bootstrap_low": [float(numpy.quantile(resampled, q * tail)) for q in (0.7, 1.3)],
+        "bootstrap_high": [float(numpy.quantile(resampled, 1 - q * tail)) for q in (1.3, 0.7)],
         "slope": float(stats.theilslopes(values).slope),
         "kendall_p": float(trend.pvalue),
     }
