@@ -4,6 +4,7 @@
 
 pub mod units;
 pub mod trace;
+pub mod link;
 pub mod scenario;
 pub mod history;
 pub mod strategy;
@@ -14,4 +15,5 @@ pub mod trial;
 pub mod run;
 pub mod journal;
 pub mod measure;
+pub mod report;
 pub mod cli;

@@ -67,9 +67,7 @@ impl Vertex {
 /// Whether a vertex of this name stands for a Dockerfile instruction, named `[stage n/m] …`
 /// (buildkit `dockerfile2llb/convert.go`, `prefixCommand`).
 pub fn is_step(name: &str) -> bool {
-    let Some((head, _)) = name.strip_prefix('[').and_then(|n| n.split_once("] ")) else {
-        return false;
-    };
+    let Some((head, _)) = bracketed(name) else { return false };
     let position = head.split_whitespace().next_back().unwrap_or("");
     position.split_once('/').is_some_and(|(n, m)| {
         [n, m].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
@@ -78,7 +76,13 @@ pub fn is_step(name: &str) -> bool {
 
 /// Whether a step is a `FROM`, which resolves an image and is neither reused nor rebuilt.
 pub fn is_from(name: &str) -> bool {
-    name.split_once("] ").is_some_and(|(_, text)| text.starts_with("FROM "))
+    bracketed(name).is_some_and(|(_, text)| text.starts_with("FROM "))
+}
+
+/// What stands in the brackets at the start of a vertex' name, and what after them.
+pub fn bracketed(name: &str) -> Option<(&str, &str)> {
+    let (head, text) = name.strip_prefix('[')?.split_once(']')?;
+    Some((head, text.strip_prefix(' ')?))
 }
 
 /// Everything that was seen of one build.

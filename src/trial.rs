@@ -130,7 +130,8 @@ async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), 
     let verified = verify_all(setting, &images, record).await;
     for (build, plan) in record.builds.iter_mut().zip(&setting.plan.builds) {
         let image = image_name(setting, plan);
-        build.layers = layers::of(setting.engine, setting.registry, &image).await;
+        let push = plan.push.as_deref();
+        build.layers = layers::of(setting.engine, setting.registry, &image, push).await;
     }
     verified
 }

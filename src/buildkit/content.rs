@@ -1,8 +1,9 @@
 //! containerd's Content service over local folders: what a cache of `type=local` is kept in.
 //!
 //! The engine does the caching and calls us for every blob; which folder it means is in the call's
-//! metadata. A folder is an OCI layout. Surprising: nothing generates these types for Rust, so the few
-//! that BuildKit uses are written out here (containerd `api/services/content/v1/content.proto`).
+//! metadata. A folder is an OCI layout. Surprising: no crate has this service, so it is served by hand.
+
+mod messages;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -21,6 +22,10 @@ use tonic::server::{Grpc, NamedService, ServerStreamingService, StreamingService
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use messages::{
+    Action, Info, InfoRequest, InfoResponse, ReadRequest, ReadResponse, WriteRequest, WriteResponse,
+};
+
 use super::channel::MESSAGE_LIMIT;
 
 pub const METHODS: [&str; 3] = [
@@ -32,81 +37,6 @@ pub const METHODS: [&str; 3] = [
 const STORE: &str = "buildkit-attachable-store-id";
 /// Contents travel in pieces of this many bytes, as containerd sends them.
 const CHUNK: usize = 1 << 20;
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct InfoRequest {
-    #[prost(string, tag = "1")]
-    pub digest: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct InfoResponse {
-    #[prost(message, optional, tag = "1")]
-    pub info: Option<Info>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Info {
-    #[prost(string, tag = "1")]
-    pub digest: String,
-    #[prost(int64, tag = "2")]
-    pub size: i64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ReadRequest {
-    #[prost(string, tag = "1")]
-    pub digest: String,
-    #[prost(int64, tag = "2")]
-    pub offset: i64,
-    /// 0 is all that is left.
-    #[prost(int64, tag = "3")]
-    pub size: i64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ReadResponse {
-    #[prost(int64, tag = "1")]
-    pub offset: i64,
-    #[prost(bytes = "vec", tag = "2")]
-    pub data: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum Action {
-    Stat = 0,
-    Write = 1,
-    Commit = 2,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct WriteRequest {
-    #[prost(enumeration = "Action", tag = "1")]
-    pub action: i32,
-    #[prost(string, tag = "2")]
-    pub reference: String,
-    #[prost(int64, tag = "3")]
-    pub total: i64,
-    #[prost(string, tag = "4")]
-    pub expected: String,
-    #[prost(int64, tag = "5")]
-    pub offset: i64,
-    #[prost(bytes = "vec", tag = "6")]
-    pub data: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct WriteResponse {
-    #[prost(enumeration = "Action", tag = "1")]
-    pub action: i32,
-    #[prost(int64, tag = "4")]
-    pub offset: i64,
-    #[prost(int64, tag = "5")]
-    pub total: i64,
-    #[prost(string, tag = "6")]
-    pub digest: String,
-}
 
 /// The folders that the engine may use, by the name it knows them by.
 #[derive(Clone, Debug, Default)]

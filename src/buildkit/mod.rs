@@ -24,4 +24,5 @@ pub use solve::{
     BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build, trace_of,
 };
 pub use status::Fold;
+pub use walk::{WalkError, context_entries};
 pub use worker::{Worker, disk_usage, prune, worker};

@@ -132,6 +132,18 @@ pub fn walk(
     walk.directory(root, "", None, None)
 }
 
+/// How many files, folders and links of the context at `root` would be looked at for sending,
+/// were all wanted that the ignore file's lines `ignored` leave. Sends nothing.
+pub fn context_entries(root: &Path, ignored: &[String]) -> Result<usize, WalkError> {
+    let filter = Filter::new(root, &[], ignored, &[]).map_err(WalkError::Pattern)?;
+    let mut entries = 0;
+    walk(root, &filter, &mut |_, _| {
+        entries += 1;
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
 struct Walk<'a> {
     filter: &'a Filter,
     emit: &'a mut dyn FnMut(PathBuf, Stat) -> Result<(), WalkError>,

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::engine::EngineError;
 use crate::journal::JournalError;
+use crate::report::files::WriteError;
 use crate::run::RunError;
 use crate::scenario::Diagnostics;
 
@@ -51,6 +52,12 @@ pub fn of(error: &anyhow::Error) -> Exit {
     }
     if error.downcast_ref::<EngineError>().is_some() {
         return Exit::NoEngine;
+    }
+    if let Some(error) = error.downcast_ref::<WriteError>() {
+        return super::report::exit_of(error);
+    }
+    if error.downcast_ref::<super::report::ExportsError>().is_some() {
+        return Exit::Usage;
     }
     match error.downcast_ref::<RunError>() {
         None => Exit::Unexpected,

@@ -5,6 +5,7 @@
 mod exit;
 mod plugin;
 mod progress;
+mod report;
 mod run;
 mod table;
 
@@ -28,6 +29,8 @@ pub struct Cli {
 enum Command {
     /// Build a scenario's commits under its cache strategies and record what each cost and reused
     Run(run::Args),
+    /// Write what a journal says as HTML, Markdown, CSV, JSON and charts
+    Report(report::Args),
     /// Show which engine would be used, and why
     Doctor {
         /// The engine to look at: dockerd://[PATH], docker-container://[NAME], docker://, unix://PATH or
@@ -35,10 +38,22 @@ enum Command {
         #[arg(long, value_name = "ADDRESS")]
         builder: Option<crate::engine::EngineAddress>,
     },
-    /// Print the JSON Schema of scenario files
-    Schema,
+    /// Print the JSON Schema of a format
+    Schema {
+        #[arg(value_enum, default_value = "scenario")]
+        of: Described,
+    },
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
+}
+
+/// A format that has a schema.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Described {
+    /// Scenario files
+    Scenario,
+    /// report.json
+    Report,
 }
 
 /// Parses the command line and runs its command.
@@ -58,7 +73,13 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Doctor { builder } => doctor(builder.as_ref()),
-        Command::Schema => print(&format!("{:#}\n", crate::scenario::schema())),
+        Command::Report(args) => report::run(&args),
+        Command::Schema { of: Described::Scenario } => {
+            print(&format!("{:#}\n", crate::scenario::schema()))
+        }
+        Command::Schema { of: Described::Report } => {
+            print(&format!("{:#}\n", crate::report::schema()))
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cachefrom", &mut script);

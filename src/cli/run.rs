@@ -8,12 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
 use super::progress::{Progress, Shown};
+use super::report;
 use super::table::table;
 use crate::engine::EngineAddress;
 use crate::history::History;
 use crate::journal::{Outcome, Recorded};
+use crate::link::{LinkError, LinkProfile, parse_links};
 use crate::measure::{Assertions, violations};
-use crate::run::{Event, Options, divide, foreseen, sequences, strategies};
+use crate::run::{Event, Options, divide, foreseen, links, sequences, strategies};
 use crate::scenario::{self, Loaded};
 
 #[derive(Debug, Parser)]
@@ -30,6 +32,10 @@ pub struct Args {
     /// Only these strategies; may be given several times
     #[arg(long, value_delimiter = ',')]
     strategy: Vec<String>,
+    /// How far away the registry is: lan, ci, home, slow or latency=20ms,down=200Mbit,up=50Mbit;
+    /// every strategy is played over each of several
+    #[arg(long, value_name = "LINK,…")]
+    link: Option<Links>,
     /// Stop after this commit, counted from 1; earlier ones are played, since caches build on them
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     commit: Option<u32>,
@@ -49,6 +55,8 @@ pub struct Args {
     /// Print what would be built, and build nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    exports: report::Exports,
     #[arg(long, value_enum, default_value_t = Progress::Auto, env = "BUILDKIT_PROGRESS")]
     progress: Progress,
 }
@@ -57,6 +65,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded: Vec<Loaded> =
         args.scenarios.iter().map(|path| scenario::load(path)).collect::<Result<_, _>>()?;
+    args.exports.check(loaded.len())?;
     let mut worst = Exit::Done;
     for loaded in &loaded {
         let options = options(args, loaded)?;
@@ -82,6 +91,7 @@ fn options(args: &Args, loaded: &Loaded) -> anyhow::Result<Options> {
         rounds: args.rounds,
         seed: args.seed,
         strategies: args.strategy.clone(),
+        links: args.link.as_ref().map_or_else(Vec::new, |links| links.0.clone()),
         last_commit: args.commit.map(|commit| commit as usize - 1),
         out,
         resume: args.resume,
@@ -91,6 +101,18 @@ fn options(args: &Args, loaded: &Loaded) -> anyhow::Result<Options> {
         cache_dir: super::cache_dir(),
         run_root: super::run_root(),
     })
+}
+
+/// The value of `--link`.
+#[derive(Clone, Debug)]
+struct Links(Vec<LinkProfile>);
+
+impl std::str::FromStr for Links {
+    type Err = LinkError;
+
+    fn from_str(text: &str) -> Result<Self, LinkError> {
+        parse_links(text).map(Self)
+    }
 }
 
 /// `parent/run-1`, or the first number that is not taken.
@@ -123,11 +145,14 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
         ));
     }
     text.push_str("\nstrategies, in the order of play\n");
-    for (round, strategy) in sequences(&strategies, options.rounds, options.seed) {
-        let strategy = &strategies[strategy];
+    let links = links(loaded, options);
+    for turn in sequences(&strategies, links.len().max(1), options.rounds, options.seed) {
+        let strategy = &strategies[turn.strategy];
+        let over =
+            links.get(turn.link).map_or(String::new(), |link| format!(" over {}", link.name));
         text.push_str(&format!(
-            "  round {} {}: {}\n",
-            round + 1,
+            "  round {} {}{over}: {}\n",
+            turn.round + 1,
             strategy.name,
             strategy.description
         ));
@@ -135,7 +160,7 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
     for skipped in &skipped {
         text.push_str(&format!("  {} is skipped, because {}\n", skipped.strategy, skipped.because));
     }
-    let trials = commits * strategies.len() * options.rounds as usize;
+    let trials = commits * strategies.len() * links.len().max(1) * options.rounds as usize;
     let builds = trials * loaded.scenario.build.targets.len().max(1);
     text.push_str(&format!("\n{trials} trials, {builds} builds\n"));
     super::print(&text)?;
@@ -164,9 +189,16 @@ fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
         return Ok(Exit::Interrupted);
     };
     let path = options.out.join("journal.jsonl");
-    if args.progress != Progress::Rawjson {
-        super::print(&format!("\n{}\n{}\n", table(&recorded), path.display()))?;
+    let summary = format!("\n{}\n{}\n", table(&recorded), path.display());
+    match args.progress {
+        Progress::Rawjson => {}
+        // Standard output is for what was asked for there.
+        _ if args.exports.to_stdout() => super::say(&summary),
+        _ => {
+            super::print(&summary)?;
+        }
     }
+    report::after_run(&path, &args.exports)?;
     let asserted: Vec<Assertions> = loaded
         .scenario
         .commits

@@ -3,6 +3,7 @@
 //! It is never started or stopped here, and what it is, only BuildKit's own API can say.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::{TcpStream, UnixStream};
@@ -10,6 +11,9 @@ use tokio::net::{TcpStream, UnixStream};
 use super::source::{Control, Engine, Engines, Place, Terms, fresh};
 use super::{EngineAddress, EngineError};
 use crate::units::Nanos;
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
@@ -27,12 +31,16 @@ impl BareEngines {
         local: bool,
         place: &Place,
     ) -> Result<Self, EngineError> {
-        let dialled = match &control {
-            Control::Docker(path) | Control::Unix(path) => {
-                UnixStream::connect(path).await.map(drop)
+        let dialling = async {
+            match &control {
+                Control::Docker(path) | Control::Unix(path) => {
+                    UnixStream::connect(path).await.map(drop)
+                }
+                Control::Tcp(authority) => TcpStream::connect(authority.as_str()).await.map(drop),
             }
-            Control::Tcp(authority) => TcpStream::connect(authority.as_str()).await.map(drop),
         };
+        let dialled = tokio::time::timeout(PATIENCE, dialling).await;
+        let dialled = dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let text = address.to_string();
         dialled.map_err(|source| EngineError::NobodyThere { address: text.clone(), source })?;
         let terms = Terms {

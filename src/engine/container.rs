@@ -7,28 +7,22 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bollard::container::LogOutput;
-use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
     UploadToContainerOptionsBuilder,
 };
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_util::TryStreamExt;
 use tokio::sync::Mutex;
-use tokio_util::io::StreamReader;
 
 use super::bridge::Bridge;
 use super::docker::{self, Host};
+use super::inside::{answers, dial};
 use super::source::{Control, Engine, Engines, Fresh, Place, Terms};
 use super::{EngineAddress, EngineError, detached, request};
 use crate::units::Nanos;
@@ -285,101 +279,6 @@ async fn sweep(socket: &Path) -> Result<(), EngineError> {
         }
     }
     Ok(())
-}
-
-/// Whether the BuildKit inside says that it has workers.
-async fn answers(docker: &bollard::Docker, id: &str) -> bool {
-    let Ok((exec, mut output, _input)) =
-        run_inside(docker, id, &["buildctl", "debug", "workers"]).await
-    else {
-        return false;
-    };
-    while let Some(Ok(_)) = output.next().await {}
-    docker.inspect_exec(&exec).await.is_ok_and(|exec| exec.exit_code == Some(0))
-}
-
-type Output =
-    Pin<Box<dyn futures_util::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
-type Input = Pin<Box<dyn AsyncWrite + Send>>;
-
-async fn run_inside(
-    docker: &bollard::Docker,
-    id: &str,
-    command: &[&str],
-) -> Result<(String, Output, Input), bollard::errors::Error> {
-    let options = CreateExecOptions {
-        attach_stdin: Some(true),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        cmd: Some(command.to_vec()),
-        ..CreateExecOptions::default()
-    };
-    let exec = docker.create_exec(id, options).await?.id;
-    match docker.start_exec(&exec, None).await? {
-        StartExecResults::Attached { output, input } => Ok((exec, output, input)),
-        StartExecResults::Detached => {
-            Ok((exec, Box::pin(futures_util::stream::empty()), Box::pin(tokio::io::sink())))
-        }
-    }
-}
-
-/// A connection to the BuildKit inside.
-async fn dial(docker: bollard::Docker, id: String) -> std::io::Result<Stdio> {
-    let (_, output, input) = run_inside(&docker, &id, &["buildctl", "dial-stdio"])
-        .await
-        .map_err(std::io::Error::other)?;
-    let bytes = output.filter_map(|message| async move {
-        match message {
-            Ok(LogOutput::StdOut { message }) => Some(Ok(message)),
-            // What it complains about is for people; the connection then ends.
-            Ok(_) => None,
-            Err(error) => Some(Err(std::io::Error::other(error))),
-        }
-    });
-    let output: ByteStream = Box::pin(bytes);
-    Ok(Stdio { output: StreamReader::new(output), input })
-}
-
-type ByteStream = Pin<Box<dyn futures_util::Stream<Item = std::io::Result<Bytes>> + Send>>;
-
-/// The standard streams of a command inside a container, as one connection.
-struct Stdio {
-    output: StreamReader<ByteStream, Bytes>,
-    input: Input,
-}
-
-impl AsyncRead for Stdio {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.output).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Stdio {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        self.input.as_mut().poll_write(context, bytes)
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        self.input.as_mut().poll_flush(context)
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        self.input.as_mut().poll_shutdown(context)
-    }
 }
 
 /// `buildkit/buildkitd.toml` as Docker takes files for a container: our registry as the mirror of

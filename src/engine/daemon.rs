@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 
 use super::docker::{self, Host};
 use super::source::{Control, Engine, Engines, Place, Terms, fresh};
@@ -19,6 +20,8 @@ pub struct DaemonEngines {
     terms: Terms,
     version: String,
     own_images: Vec<String>,
+    /// The base images that were pulled for the run.
+    bases: Mutex<Vec<String>>,
 }
 
 impl DaemonEngines {
@@ -31,7 +34,8 @@ impl DaemonEngines {
             host_network: false,
             docker_api: true,
         };
-        Ok(Self { host, terms, version: version.version, own_images: place.own_images })
+        let (version, own_images) = (version.version, place.own_images);
+        Ok(Self { host, terms, version, own_images, bases: Mutex::default() })
     }
 }
 
@@ -57,15 +61,19 @@ impl Engines for DaemonEngines {
         for image in images {
             docker::pull(&self.host.socket, image).await?;
         }
+        self.bases.lock().await.extend_from_slice(images);
         Ok(true)
     }
 
     async fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
+        // What other strategies built would otherwise still be here, in whole or as blobs.
+        let bases = self.bases.lock().await;
+        docker::remove_images(&self.host.socket, &self.own_images, &bases).await?;
         Ok(Box::new(Daemon { socket: self.host.socket.clone() }))
     }
 
     async fn close(&self) -> Result<(), EngineError> {
-        docker::remove_images(&self.host.socket, &self.own_images).await
+        docker::remove_images(&self.host.socket, &self.own_images, &[]).await
     }
 }
 
@@ -73,7 +81,7 @@ impl Drop for DaemonEngines {
     fn drop(&mut self) {
         let (socket, prefixes) = (self.host.socket.clone(), self.own_images.clone());
         // Nobody is left to tell of a failure, and after `close` there is nothing to do.
-        detached(async move { drop(docker::remove_images(&socket, &prefixes).await) });
+        detached(async move { drop(docker::remove_images(&socket, &prefixes, &[]).await) });
     }
 }
 

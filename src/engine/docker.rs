@@ -93,14 +93,18 @@ pub async fn pull(socket: &Path, reference: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Removes the images whose names start with any of `prefixes`, and nothing else.
-pub async fn remove_images(socket: &Path, prefixes: &[String]) -> Result<(), EngineError> {
+/// Removes the images whose names start with any of `prefixes`, but for those named in `kept`.
+pub async fn remove_images(
+    socket: &Path,
+    prefixes: &[String],
+    kept: &[String],
+) -> Result<(), EngineError> {
     const PATH: &str = "/images";
     let docker = connect(socket)?;
     let all = ListImagesOptionsBuilder::new().build();
     let images = docker.list_images(Some(all)).await.map_err(request::failed(socket, PATH))?;
     for name in images.iter().flat_map(|image| &image.repo_tags) {
-        if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+        if prefixes.iter().any(|prefix| name.starts_with(prefix)) && !kept.contains(name) {
             let options = RemoveImageOptionsBuilder::default().force(true).build();
             docker
                 .remove_image(name, Some(options), None)

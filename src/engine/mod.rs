@@ -18,6 +18,7 @@ pub mod find;
 pub mod golden;
 pub mod image;
 pub mod images;
+mod inside;
 pub mod packages;
 pub mod private;
 mod private_source;

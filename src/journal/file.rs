@@ -190,6 +190,7 @@ mod tests {
             skipped: vec![],
             commits: vec![],
             targets: vec![],
+            links: vec![],
             environment: Default::default(),
             images: vec![],
         }

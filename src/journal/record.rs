@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::link::LinkProfile;
 use crate::registry::Metered;
 use crate::strategy::Strategy;
 use crate::trace::Trace;
@@ -36,6 +37,9 @@ pub struct Header {
     pub skipped: Vec<Skipped>,
     pub commits: Vec<CommitRecord>,
     pub targets: Vec<String>,
+    /// The links that every strategy was played over; none where the registry was as near as can be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkProfile>,
     pub environment: Environment,
     pub images: Vec<ImageSource>,
 }

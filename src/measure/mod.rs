@@ -25,7 +25,7 @@ pub use assertions::{Assertions, violations};
 pub use cell::{Cell, CellStep, LayerReuse, Sample};
 pub use lookup::COLD;
 pub use names::{Name, Names};
-pub use phases::{Activity, Phase, Phases, activities, phases, phases_of};
+pub use phases::{Activity, Phase, Phases, activities, activities_of, imports, phases, phases_of};
 pub use reuse::{Reuse, StepUse, reuse, steps};
 pub use row::{BuildRow, DIRECTIONS, KINDS, StepRow, StepState, Traffic, TrialRow};
 pub use sequence::SequenceTotals;

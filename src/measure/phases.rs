@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{BuildRecord, BuildView, VertexView};
-use crate::trace::Interval;
+use crate::trace::{Interval, bracketed};
 use crate::units::Nanos;
 
 /// A share of a build's wall time.
@@ -135,9 +135,17 @@ pub fn phases(build: &BuildRecord) -> Phases {
 
 /// See [`phases`].
 pub fn phases_of(build: &BuildView<'_>) -> Phases {
+    sweep(activities_of(build).into_iter().map(|(_, activity)| activity), build.wall)
+}
+
+/// What went on in a build, each activity with the place of its vertex in the trace.
+pub fn activities_of(build: &BuildView<'_>) -> Vec<(usize, Activity)> {
     let imports = imports(build);
-    let vertices = build.trace.vertices.iter();
-    sweep(vertices.flat_map(|vertex| activities(vertex, imports)), build.wall)
+    let vertices = build.trace.vertices.iter().enumerate();
+    let each = vertices.flat_map(|(place, vertex)| {
+        activities(vertex, imports).into_iter().map(move |activity| (place, activity))
+    });
+    each.collect()
 }
 
 /// Whether the build read any cache manifest. Without one, a cached step was found in the
@@ -159,14 +167,15 @@ pub struct Activity {
 ///
 /// `imports` is [`imports`] of its build.
 pub fn activities(vertex: &VertexView<'_>, imports: bool) -> Vec<Activity> {
-    let own = match phase_of(vertex) {
+    let kind = phase_of(vertex);
+    let own = match kind {
         Phase::CachePull if !imports && !is_fetched(vertex) => Phase::Other,
         own => own,
     };
     let mut found = vec![];
     let mut holes = vec![];
     for row in &vertex.transfers {
-        if let Some(phase) = phase_of_row(vertex, row.id.as_str())
+        if let Some(phase) = phase_of_row(kind, row.id.as_str())
             && row.interval.start < row.interval.end
         {
             found.push(Activity { phase, interval: row.interval });
@@ -227,7 +236,7 @@ fn phase_of(vertex: &VertexView<'_>) -> Phase {
         return Phase::BaseResolve;
     }
     // `[internal] load …`, `[linux/amd64 internal] load …`, `[context NAME] …`.
-    let Some((head, text)) = name.strip_prefix('[').and_then(|name| name.split_once("] ")) else {
+    let Some((head, text)) = bracketed(name) else {
         return if name.starts_with("copy /context") {
             Phase::ContextTransfer
         } else {
@@ -247,10 +256,10 @@ fn phase_of(vertex: &VertexView<'_>) -> Phase {
     }
 }
 
-/// The phase of a progress row where it differs from its vertex'.
-fn phase_of_row(vertex: &VertexView<'_>, id: &str) -> Option<Phase> {
+/// The phase of a progress row where it differs from that of its vertex.
+fn phase_of_row(of_vertex: Phase, id: &str) -> Option<Phase> {
     if is_pull(id) {
-        return Some(match phase_of(vertex) {
+        return Some(match of_vertex {
             Phase::BaseResolve => Phase::BaseResolve,
             _ => Phase::CachePull,
         });
@@ -274,7 +283,7 @@ pub fn is_fetched(vertex: &VertexView<'_>) -> bool {
 /// Gives each instant of `0..wall` to the active phase that comes first in [`Phase::PRIORITY`].
 ///
 /// What lies beyond the wall time, where the engine's clock and ours disagree, is cut off.
-fn sweep(activities: impl Iterator<Item = Activity>, wall: Nanos) -> Phases {
+pub fn sweep(activities: impl Iterator<Item = Activity>, wall: Nanos) -> Phases {
     let mut edges: Vec<(Nanos, Phase, i32)> = vec![];
     for Activity { phase, interval } in activities {
         let (start, end) = (interval.start.min(wall), interval.end.min(wall));

@@ -8,7 +8,7 @@ use crate::journal::{BuildView, Count, Direction, Kind, Outcome, TrialView, Vert
 use crate::units::{Bytes, Nanos};
 
 use super::names::{Name, Names};
-use super::phases::{Phase, Phases, activities, imports, is_fetched, phases_of};
+use super::phases::{Activity, Phase, Phases, activities_of, is_fetched, sweep};
 
 /// Where a step's result came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,8 +128,11 @@ pub fn reduce(
 ) -> TrialRow {
     let (strategy, link) = place;
     let mut steps: Vec<StepRow> = vec![];
+    let mut builds = vec![];
     for build in &trial.builds {
-        add_steps(build, kept, names, &mut steps);
+        let activities = activities_of(build);
+        add_steps(build, &activities, kept, names, &mut steps);
+        builds.push(build_row(build, &activities, names));
     }
     let mut traffic = Traffic::default();
     for flow in &trial.metered.flows {
@@ -142,7 +145,7 @@ pub fn reduce(
         link,
         commit: trial.commit,
         outcome: trial.outcome.clone(),
-        builds: trial.builds.iter().map(|build| build_row(build, names)).collect(),
+        builds,
         steps,
         traffic,
         engine_start: trial.engine_start,
@@ -150,20 +153,29 @@ pub fn reduce(
     }
 }
 
-fn build_row(build: &BuildView<'_>, names: &mut Names) -> BuildRow {
+fn build_row(
+    build: &BuildView<'_>,
+    activities: &[(usize, Activity)],
+    names: &mut Names,
+) -> BuildRow {
     let layers = build.layers.iter();
     BuildRow {
         target: build.target.as_ref().map(|target| names.number(target.as_str())),
         wall: build.wall,
-        phases: phases_of(build),
+        phases: sweep(activities.iter().map(|(_, activity)| *activity), build.wall),
         failed_imports: build.import_errors.len(),
         layers: layers.map(|layer| (names.number(layer.diff_id.as_str()), layer.bytes)).collect(),
     }
 }
 
-fn add_steps(build: &BuildView<'_>, kept: bool, names: &mut Names, steps: &mut Vec<StepRow>) {
+fn add_steps(
+    build: &BuildView<'_>,
+    activities: &[(usize, Activity)],
+    kept: bool,
+    names: &mut Names,
+    steps: &mut Vec<StepRow>,
+) {
     let vertices = &build.trace.vertices;
-    let imports = imports(build);
     let fetched = fetched(vertices);
     let earlier = steps.len();
     for (place, vertex) in vertices.iter().enumerate() {
@@ -181,10 +193,10 @@ fn add_steps(build: &BuildView<'_>, kept: bool, names: &mut Names, steps: &mut V
             StepState::Rebuilt => Phase::Steps,
             StepState::Cached | StepState::Lazy => Phase::CachePull,
         };
-        let time = activities(vertex, imports)
-            .into_iter()
-            .filter(|activity| activity.phase == wanted)
-            .map(|activity| activity.interval.end.saturating_sub(activity.interval.start))
+        let time = activities
+            .iter()
+            .filter(|(vertex, activity)| *vertex == place && activity.phase == wanted)
+            .map(|(_, activity)| activity.interval.end.saturating_sub(activity.interval.start))
             .sum();
         match steps.iter().position(|known| known.name == name) {
             None => steps.push(StepRow { name, state, time }),

@@ -11,6 +11,7 @@ mod name;
 mod reply;
 mod route;
 mod serve;
+mod shape;
 mod store;
 mod transfer;
 mod uploads;
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::link::LinkProfile;
+
 pub use meter::{Count, Direction, Flow, Kind, Meter, Metered};
 pub use name::{Digest, Reference, RepositoryName, Tag};
 pub use store::CacheSize;
@@ -37,6 +40,25 @@ pub struct Registry {
     address: SocketAddr,
     shared: Arc<Shared>,
     server: JoinHandle<()>,
+}
+
+/// A shaped way to a registry; see [`Registry::far`].
+#[derive(Debug)]
+pub struct FarEnd {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl FarEnd {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
 }
 
 /// What the server's tasks and the handle have in common.
@@ -56,8 +78,20 @@ impl Registry {
         let bind = |source| RegistryError::Bind { source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let server = tokio::spawn(serve::accept(listener, Arc::clone(&shared)));
+        let server = tokio::spawn(serve::accept(listener, Arc::clone(&shared), None));
         Ok(Self { address, shared, server })
+    }
+
+    /// A further way to the same registry, as far away as `link` says; closed when dropped.
+    ///
+    /// Bandwidth is shared by all connections to it, so an engine gets one of its own.
+    pub async fn far(&self, link: &LinkProfile) -> Result<FarEnd, RegistryError> {
+        let bind = |source| RegistryError::Bind { source };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let shared = Arc::clone(&self.shared);
+        let server = tokio::spawn(serve::accept(listener, shared, Some(link.clone())));
+        Ok(FarEnd { address, server })
     }
 
     pub fn address(&self) -> SocketAddr {

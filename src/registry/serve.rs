@@ -18,13 +18,17 @@ use tokio::task::JoinSet;
 use super::meter::{Action, Direction, Kind, Subject, Tally};
 use super::reply::{DOCKER_CONTENT_DIGEST, Problem, Reply, empty, header, with_body};
 use super::route::{Part, Target, range, reads};
+use super::shape::{Buckets, Shaped};
 use super::transfer::FileBody;
 use super::{Digest, RepositoryName, Shared, manifests, uploads};
+use crate::link::LinkProfile;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
-/// Serves every connection until dropped.
-pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+/// Serves every connection until dropped, over `link` where there is one.
+pub async fn accept(listener: TcpListener, shared: Arc<Shared>, link: Option<LinkProfile>) {
+    let latency = link.as_ref().map_or(Duration::ZERO, |l| Duration::from_nanos(l.latency.0));
+    let buckets = link.as_ref().map(Buckets::of);
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -35,18 +39,30 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         // A small answer must not wait for the acknowledgement of the one before it.
         let _ = stream.set_nodelay(true);
         while connections.try_join_next().is_some() {}
-        let shared = Arc::clone(&shared);
+        let (shared, buckets) = (Arc::clone(&shared), buckets.clone());
         connections.spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+            let service = service_fn(move |request| answer(Arc::clone(&shared), latency, request));
+            let http = hyper::server::conn::http1::Builder::new();
             // A connection that broke is the client's to report.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = match buckets {
+                None => http.serve_connection(TokioIo::new(stream), service).await,
+                Some(buckets) => {
+                    let stream = Shaped::new(stream, &buckets);
+                    http.serve_connection(TokioIo::new(stream), service).await
+                }
+            };
         });
     }
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<RequestBody>) -> Result<Reply, Infallible> {
+async fn answer(
+    shared: Arc<Shared>,
+    latency: Duration,
+    request: Request<RequestBody>,
+) -> Result<Reply, Infallible> {
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
     let head = request.method() == Method::HEAD;
     let reply = dispatch(&shared, request).await.unwrap_or_else(Problem::reply);
     let mut reply = header(reply, API_VERSION, "registry/2.0");

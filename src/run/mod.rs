@@ -9,6 +9,7 @@ mod abilities;
 mod bases;
 mod doctor;
 mod environment;
+mod header;
 mod order;
 mod sequence;
 
@@ -18,11 +19,9 @@ use std::time::Instant;
 
 use crate::engine::{self, EngineAddress, EngineError, Engines, Fresh, Place, RunRoot};
 use crate::history::{History, HistoryError};
-use crate::journal::{
-    CommitRecord, End, Environment, Header, Journal, JournalError, Line, Recorded, SCHEMA, Skipped,
-    TrialKey, TrialRecord,
-};
-use crate::registry::{Registry, RegistryError};
+use crate::journal::{End, Journal, JournalError, Line, Recorded, Skipped, TrialKey, TrialRecord};
+use crate::link::LinkProfile;
+use crate::registry::{FarEnd, Registry, RegistryError};
 use crate::scenario::Loaded;
 use crate::strategy::{Strategy, built_in};
 use crate::trace::Update;
@@ -31,7 +30,9 @@ use crate::units::Nanos;
 
 pub use abilities::{Abilities, divide, foreseen};
 pub use doctor::doctor;
-pub use order::sequences;
+pub use order::{Turn, sequences};
+
+use header::{Played, open_journal};
 
 /// What was asked for beside the scenario.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Options {
     pub seed: u64,
     /// Only these strategies; the scenario's when empty.
     pub strategies: Vec<String>,
+    /// Every strategy is played over each of these; the scenario's when empty.
+    pub links: Vec<LinkProfile>,
     /// The place in the sequence of the last commit that is played; all are when absent.
     pub last_commit: Option<usize>,
     /// The folder of the results; must not hold a journal unless `resume`.
@@ -138,6 +141,11 @@ pub fn strategies(loaded: &Loaded, options: &Options) -> Result<Vec<Strategy>, R
         .collect()
 }
 
+/// The links that `loaded` or `options` name: none means that the registry is as near as can be.
+pub fn links(loaded: &Loaded, options: &Options) -> Vec<LinkProfile> {
+    if options.links.is_empty() { loaded.scenario.links() } else { options.links.clone() }
+}
+
 /// Plays the whole run into the journal of `options.out`, or until `interrupt` is over.
 ///
 /// Dropping the returned future stops its engines; what ended before is in the journal.
@@ -198,11 +206,21 @@ async fn play(
     let history = History::script(loaded, scratch)?;
     let commits = commits_of(&history, options)?;
     let registry = Registry::start(scratch.join("registry")).await?;
+    let mut ways = vec![];
+    for link in links(loaded, options) {
+        let far = registry.far(&link).await?;
+        ways.push(Way { far: Some(far), link: Some(link) });
+    }
+    if ways.is_empty() {
+        ways.push(Way { link: None, far: None });
+    }
+    let addresses = ways.iter().filter_map(|way| way.far.as_ref()).map(FarEnd::address);
+    let addresses = addresses.chain([registry.address()]).map(|address| format!("{address}/"));
     let place = Place {
         cache_dir: options.cache_dir.clone(),
         run_root: scratch.into(),
         registry: Some(registry.address()),
-        own_images: vec![format!("{}/", local_name(loaded)), format!("{}/", registry.address())],
+        own_images: addresses.chain([format!("{}/", local_name(loaded))]).collect(),
         allow_prune: options.allow_prune,
     };
     let notice = |text: &str| on_event(Event::Notice(text));
@@ -240,18 +258,16 @@ async fn play(
     let played = Played { strategies: &strategies, skipped, commits, environment };
     let (journal, done) = open_journal(&setup, played)?;
     let journal = playing.journal.insert(journal);
-    let order = sequences(&strategies, options.rounds, options.seed);
+    let order = sequences(&strategies, ways.len(), options.rounds, options.seed);
+    let key = |turn: &Turn, commit| TrialKey {
+        round: turn.round,
+        strategy: strategies[turn.strategy].name.clone(),
+        link: ways[turn.link].link.as_ref().map(|link| link.name.clone()),
+        commit,
+    };
     let keys: BTreeSet<TrialKey> = order
         .iter()
-        .flat_map(|&(round, strategy)| {
-            let name = strategies[strategy].name.clone();
-            (0..commits).map(move |commit| TrialKey {
-                round,
-                strategy: name.clone(),
-                link: None,
-                commit,
-            })
-        })
+        .flat_map(|turn| (0..commits).map(|commit| key(turn, commit)))
         .filter(|key| !done.contains(key))
         .collect();
     if keys.is_empty() {
@@ -259,14 +275,13 @@ async fn play(
     }
     on_event(Event::Planned { trials: keys.len() });
     playing.clock = Some(Instant::now());
-    for (round, strategy) in order {
-        let strategy = &strategies[strategy];
-        let key = |commit| TrialKey { round, strategy: strategy.name.clone(), link: None, commit };
-        let last = (0..commits).rev().find(|commit| keys.contains(&key(*commit)));
+    for turn in order {
+        let last = (0..commits).rev().find(|commit| keys.contains(&key(&turn, *commit)));
         let Some(last) = last else { continue };
-        let mut sequence = sequence::Sequence::new(&setup, strategy, round);
+        let (strategy, way) = (&strategies[turn.strategy], &ways[turn.link]);
+        let mut sequence = sequence::Sequence::new(&setup, strategy, turn, way);
         for commit in 0..=last {
-            let key = key(commit);
+            let key = key(&turn, commit);
             on_event(Event::TrialStarted(&key));
             let record = sequence.trial(key, commit).await;
             if keys.contains(&record.key) {
@@ -278,6 +293,12 @@ async fn play(
     }
     engines.close().await?;
     Ok(())
+}
+
+/// A way to the registry: over a link, or as near as can be.
+struct Way {
+    link: Option<LinkProfile>,
+    far: Option<FarEnd>,
 }
 
 /// What every part of a run needs to know.
@@ -347,57 +368,4 @@ fn commits_of(history: &History, options: &Options) -> Result<usize, RunError> {
         Some(last) if last < commits => Ok(last + 1),
         Some(last) => Err(RunError::NoSuchCommit { asked: last, commits }),
     }
-}
-
-/// What the journal's header says of a run beside what was asked for.
-struct Played<'a> {
-    strategies: &'a [Strategy],
-    skipped: Vec<Skipped>,
-    commits: usize,
-    environment: Environment,
-}
-
-fn open_journal(
-    setup: &Setup<'_>,
-    played: Played<'_>,
-) -> Result<(Journal, BTreeSet<TrialKey>), RunError> {
-    let scenario = &setup.loaded.scenario;
-    let path = setup.options.out.join("journal.jsonl");
-    let header = Header {
-        schema: SCHEMA,
-        scenario: scenario.name.clone(),
-        title: scenario.title.clone(),
-        scenario_sha256: environment::sha256_of(&setup.loaded.path),
-        seed: setup.options.seed,
-        rounds: setup.options.rounds,
-        strategies: played.strategies.to_vec(),
-        skipped: played.skipped,
-        commits: setup.history.commits()[..played.commits]
-            .iter()
-            .map(|commit| CommitRecord {
-                id: commit.id.clone(),
-                message: commit.message.clone(),
-                branch: commit.branch.clone(),
-                parent: commit.parent,
-                args: commit.args.clone(),
-                dockerfile: None,
-                dockerignore: None,
-                changes: vec![],
-            })
-            .collect(),
-        targets: scenario.build.targets.clone(),
-        environment: played.environment,
-        images: setup.bases.images.clone(),
-    };
-    if setup.options.resume && path.exists() {
-        let (journal, recorded) = Journal::resume(&path)?;
-        let same = recorded.header.scenario_sha256 == header.scenario_sha256
-            && recorded.header.seed == header.seed
-            && recorded.header.commits == header.commits;
-        if !same {
-            return Err(RunError::OtherRun { path });
-        }
-        return Ok((journal, recorded.done()));
-    }
-    Ok((Journal::create(&path, &header)?, Default::default()))
 }

@@ -5,18 +5,19 @@ use std::time::Instant;
 
 use crate::engine::{Engine, Fresh};
 use crate::journal::{Outcome, TrialKey, TrialRecord};
+use crate::registry::FarEnd;
 use crate::strategy::{EngineUse, Position, Strategy, plan};
 use crate::trace::Update;
 use crate::trial;
 use crate::units::Nanos;
 
-use super::{Event, Setup, local_name};
+use super::{Event, Setup, Turn, Way, local_name};
 
 /// A strategy being played; owns its kept engine, if it keeps one.
 pub struct Sequence<'a> {
     setup: &'a Setup<'a>,
     strategy: &'a Strategy,
-    /// A repository no other strategy or round writes to, so that every first push is a first.
+    /// A repository no other strategy, round or link writes to, so that every first push is a first.
     repo: String,
     shared_key: String,
     local_caches: PathBuf,
@@ -24,11 +25,14 @@ pub struct Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    pub fn new(setup: &'a Setup<'a>, strategy: &'a Strategy, round: u32) -> Self {
+    pub fn new(setup: &'a Setup<'a>, strategy: &'a Strategy, turn: Turn, way: &Way) -> Self {
         let name = &setup.loaded.scenario.name;
-        let repo = format!("{}/{name}/r{round}/{}", setup.registry.address(), strategy.name);
-        let shared_key = format!("cachefrom:{name}:r{round}:{}", strategy.name);
-        let local_caches = setup.scratch.join("caches").join(format!("r{round}-{}", strategy.name));
+        let address = way.far.as_ref().map_or(setup.registry.address(), FarEnd::address);
+        let Turn { round, link, .. } = turn;
+        let repo = format!("{address}/{name}/r{round}/l{link}/{}", strategy.name);
+        let shared_key = format!("cachefrom:{name}:r{round}:l{link}:{}", strategy.name);
+        let folder = format!("r{round}-l{link}-{}", strategy.name);
+        let local_caches = setup.scratch.join("caches").join(folder);
         Self { setup, strategy, local_caches, repo, shared_key, kept: None }
     }
 

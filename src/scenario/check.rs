@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Findings, did_you_mean};
+use crate::link::{self, LinkProfile};
 use crate::strategy::BUILT_IN;
 
 /// The version of the format that this release reads.
@@ -24,6 +25,7 @@ pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
     schema(document, out);
     name(document, out);
     strategies(document, out);
+    links(document, out);
     paths(document, out);
     commits(document, out);
     verify(document, out);
@@ -85,6 +87,31 @@ fn strategies(document: &DeTable<'_>, out: &mut Findings<'_>) {
         && list.get_ref().as_array().is_some_and(|list| list.is_empty())
     {
         out.add(list.span(), "no strategies to compare".into(), None);
+    }
+}
+
+fn links(document: &DeTable<'_>, out: &mut Findings<'_>) {
+    let mut names = BTreeSet::new();
+    for (table, _) in tables(document, "link") {
+        let given: Vec<_> = ["latency", "down", "up"]
+            .into_iter()
+            .filter_map(|key| table.get(key).and_then(text).map(|found| (key, found)))
+            .collect();
+        for (key, (value, written)) in &given {
+            if let Err(error) = format!("{key}={written}").parse::<LinkProfile>() {
+                out.add(value.span(), error.to_string(), None);
+            }
+        }
+        let Some((value, name)) = table.get("name").and_then(text) else { continue };
+        if !names.insert(name) {
+            out.add(value.span(), format!("`{name}` is also the name of an earlier link"), None);
+        }
+        if given.is_empty() && name.parse::<LinkProfile>().is_err() {
+            let known = link::NAMED.map(|(name, ..)| name);
+            let remedy = did_you_mean(name, known)
+                .unwrap_or_else(|| "say its `latency`, `down` or `up`".into());
+            out.add(value.span(), format!("`{name}` is no built-in link"), Some(remedy));
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::link::{LinkError, LinkProfile};
+
 /// A scenario: a source tree, commits to script, what to build and which strategies to compare.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -36,6 +38,9 @@ pub struct Scenario {
     /// The scenario's own strategies.
     #[serde(default, rename = "strategy")]
     pub own_strategies: Vec<crate::strategy::Strategy>,
+    /// How far away the registry is: every strategy is played over each.
+    #[serde(default, rename = "link")]
+    pub link_tables: Vec<LinkTable>,
     /// Local sources of base images, by reference.
     #[serde(default, rename = "image")]
     pub images: Vec<LocalImage>,
@@ -212,6 +217,46 @@ pub struct Verify {
     /// A value that the output, parsed as JSON, must equal.
     #[serde(default)]
     pub stdout_json: Option<serde_json::Value>,
+}
+
+/// A link between engines and the registry: `lan`, `ci`, `home` or `slow` by name alone, or one of
+/// the scenario's own. Base images are there before the clock starts and are never slowed down.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkTable {
+    pub name: String,
+    /// Added to every request, such as `20ms`; at most 60 s.
+    #[serde(default)]
+    pub latency: Option<String>,
+    /// From the registry to the engine, such as `200Mbit`; at least 8kbit.
+    #[serde(default)]
+    pub down: Option<String>,
+    /// From the engine to the registry.
+    #[serde(default)]
+    pub up: Option<String>,
+}
+
+impl LinkTable {
+    /// What the table means.
+    pub fn profile(&self) -> Result<LinkProfile, LinkError> {
+        let properties = [("latency", &self.latency), ("down", &self.down), ("up", &self.up)];
+        let given: Vec<String> = properties
+            .iter()
+            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)))
+            .collect();
+        if given.is_empty() {
+            return self.name.parse();
+        }
+        let profile: LinkProfile = given.join(",").parse()?;
+        Ok(LinkProfile { name: self.name.clone(), ..profile })
+    }
+}
+
+impl Scenario {
+    /// The links of its `[[link]]` tables; a loaded scenario has no table that means nothing.
+    pub fn links(&self) -> Vec<LinkProfile> {
+        self.link_tables.iter().filter_map(|table| table.profile().ok()).collect()
+    }
 }
 
 /// Where a base image comes from when the upstream registry is out of reach: exactly one source.

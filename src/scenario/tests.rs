@@ -211,6 +211,16 @@ fn an_unknown_strategy_gets_a_suggestion() {
 }
 
 #[test]
+fn a_link_is_a_known_name_or_has_properties_that_can_be_read() {
+    let with = |table: &str| mistakes("[[commit]]", &format!("[[link]]\n{table}\n[[commit]]"));
+    assert_eq!(with("name = \"ci\""), Vec::<String>::new());
+    assert_eq!(with("name = \"mine\"\nlatency = \"20ms\"\nup = \"5Mbit\""), Vec::<String>::new());
+    assert!(with("name = \"sloww\"")[0].contains("did you mean `slow`"));
+    assert!(with("name = \"mine\"\ndown = \"fast\"")[0].contains("rate such as 200Mbit"));
+    assert!(with("name = \"ci\"\n[[link]]\nname = \"ci\"")[0].contains("an earlier link"));
+}
+
+#[test]
 fn a_name_is_given_once() {
     assert_eq!(
         mistakes("name = \"mine\"", "name = \"cold\""),

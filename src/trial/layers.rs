@@ -40,13 +40,19 @@ struct Rootfs {
 }
 
 /// The layers of `image`, lowest first; none where neither registry nor engine can say.
-pub async fn of(engine: &dyn Engine, registry: &Registry, image: &str) -> Vec<LayerRecord> {
-    let found = match image.strip_prefix(&format!("{}/", registry.address())) {
-        Some(name) => pushed(registry, name),
-        None => match engine.docker() {
-            Some(socket) => docker::layers(socket, image).await,
-            None => None,
-        },
+///
+/// `push` is the image's name where it was pushed: to the registry, whichever of its addresses the
+/// name begins with.
+pub async fn of(
+    engine: &dyn Engine,
+    registry: &Registry,
+    image: &str,
+    push: Option<&str>,
+) -> Vec<LayerRecord> {
+    let found = match (push.and_then(|name| name.split_once('/')), engine.docker()) {
+        (Some((_, name)), _) => pushed(registry, name),
+        (None, Some(socket)) => docker::layers(socket, image).await,
+        (None, None) => None,
     };
     let record = |(diff_id, bytes)| LayerRecord { diff_id, bytes };
     found.into_iter().flatten().map(record).collect()

@@ -48,6 +48,9 @@ fn the_seed_scenario_is_built_verified_and_leaves_nothing_behind() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
+    for file in ["report.html", "report.md", "report.json", "trials.csv", "charts/reuse-dark.png"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
 
     let recorded = Recorded::read(&out.join("journal.jsonl")).unwrap();
     assert_eq!(recorded.trials.len(), 6 * 5);

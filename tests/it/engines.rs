@@ -11,6 +11,7 @@ use bollard::query_parameters::{
 use cachefrom::engine::{self, EngineOptions, PrivateEngine, RunRoot, container, docker};
 use cachefrom::journal::{Outcome, Recorded};
 use cachefrom::measure::reuse;
+use cachefrom::registry::Registry;
 use futures_util::TryStreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -218,6 +219,23 @@ async fn the_users_docker_is_used_as_it_stands_and_its_images_are_as_before() {
     assert_eq!(reused(&recorded, "cold"), [(0, 3); 3]);
     assert_eq!(reused(&recorded, "local"), [(0, 3), (0, 3), (3, 3)]);
     assert_eq!(docker.list_images(Some(all())).await.unwrap(), []);
+
+    // By TCP too it is told apart from a buildkitd, and its images can be run.
+    std::fs::remove_dir_all(folder.path().join("results")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let socket = engine.socket().to_owned();
+    let _server = tokio::spawn(async move {
+        while let Ok((mut ours, _)) = listener.accept().await {
+            let mut theirs = UnixStream::connect(&socket).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut ours, &mut theirs).await });
+        }
+    });
+    let arguments = ["--builder", &address, "--strategy", "local"];
+    let output = run(folder.path(), &path, None, &arguments).await;
+    let recorded = self::recorded(folder.path(), &output);
+    assert_eq!(recorded.trials.len(), 3);
+    assert!(recorded.trials.iter().all(|trial| trial.verifications.len() == 1));
     engine.stop().await.unwrap();
 }
 
@@ -356,4 +374,51 @@ async fn raw_progress_carries_what_buildkit_says_beside_the_trial() {
     assert!(names.iter().any(|name| name.contains("RUN --network=none cp")), "{names:?}");
     let reasons: Vec<_> = lines.iter().filter_map(|line| line["reason"].as_str()).collect();
     assert_eq!(reasons.last(), Some(&"trial-ended"), "{reasons:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_image_of_another_registry_is_pulled_once_and_then_kept() {
+    let folder = temporary();
+    let upstream = Registry::start(folder.path().join("upstream")).await.unwrap();
+    let base = engine::local_base("busybox", &cache(), &|line| eprintln!("{line}")).await;
+    let image =
+        engine::oci_image(&base.unwrap().unwrap().path, &folder.path().join("oci")).unwrap();
+    let name = "team/base".parse().unwrap();
+    upstream.put_blob_bytes(&name, &image.config.1).unwrap();
+    upstream.put_blob_file(&name, &image.layer.0.parse().unwrap(), &image.layer.1).await.unwrap();
+    let kind = engine::image::MANIFEST_TYPE;
+    upstream.put_manifest(&name, &"1".parse().unwrap(), kind, &image.manifest).unwrap();
+    let path = scenario(folder.path(), "strategies = ['cold']");
+    let dockerfile = folder.path().join("source/Dockerfile");
+    let text = std::fs::read_to_string(&dockerfile).unwrap();
+    let reference = format!("{}/team/base:1", upstream.address());
+    std::fs::write(&dockerfile, text.replace("busybox", &reference)).unwrap();
+
+    // A cache directory of its own, with the machine's engine in it.
+    let own = folder.path().join("cache/cachefrom");
+    std::fs::create_dir_all(&own).unwrap();
+    engine::find(&cache(), &|line| eprintln!("{line}")).await.unwrap();
+    if cache().join("engine").exists() {
+        std::os::unix::fs::symlink(cache().join("engine"), own.join("engine")).unwrap();
+    }
+    let home = folder.path().join("cache");
+    let once = async || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cachefrom"));
+        command.arg("run").arg(&path).args(["--progress", "plain", "--out"]);
+        command.arg(folder.path().join("results")).env("TMPDIR", folder.path());
+        command.env("XDG_CACHE_HOME", &home);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        recorded(folder.path(), &output)
+    };
+    let first = once().await;
+    let served = &first.header.images[0];
+    assert_eq!((&served.reference, &served.digest), (&reference, &image.manifest_digest));
+    assert_eq!(served.source, upstream.address().to_string());
+    assert!(first.trials.iter().all(|trial| trial.verifications.len() == 1));
+    assert!(first.trials.iter().all(|trial| trial.cache_records_before == 0));
+    drop(upstream);
+    std::fs::remove_dir_all(folder.path().join("results")).unwrap();
+    let second = once().await;
+    assert!(second.header.images[0].source.ends_with("kept from an earlier run"));
+    assert_eq!(second.header.images[0].digest, image.manifest_digest);
 }

@@ -8,16 +8,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("units", &[]),
+    ("link", &["units"]),
     ("trace", &["units"]),
     ("strategy", &[]),
-    ("scenario", &["strategy"]),
+    ("scenario", &["link", "strategy"]),
     ("history", &["scenario"]),
     ("engine", &["units"]),
-    ("registry", &["units"]),
+    ("registry", &["link", "units"]),
     ("buildkit", &["trace", "units"]),
-    ("journal", &["registry", "strategy", "trace", "units"]),
+    ("journal", &["link", "registry", "strategy", "trace", "units"]),
     (
         "trial",
         &["buildkit", "engine", "journal", "registry", "scenario", "strategy", "trace", "units"],
@@ -25,12 +26,16 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     (
         "run",
         &[
-            "engine", "history", "journal", "registry", "scenario", "strategy", "trace", "trial",
-            "units",
+            "engine", "history", "journal", "link", "registry", "scenario", "strategy", "trace",
+            "trial", "units",
         ],
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
-    ("cli", &["engine", "history", "journal", "measure", "run", "scenario", "units"]),
+    ("report", &["journal", "measure", "units"]),
+    (
+        "cli",
+        &["engine", "history", "journal", "link", "measure", "report", "run", "scenario", "units"],
+    ),
 ];
 
 fn sources(path: &Path, found: &mut Vec<PathBuf>) {

@@ -1,10 +1,13 @@
 //! Integration tests: one binary, a module an area.
 
 mod buildx; // the peer: docker buildx on engines of its own
+mod chromium; // the HTML report in a real browser
 mod content; // a warm image holds what a cold one does
 mod end_to_end; // the whole program on real engines
 mod engines; // every kind of engine address, on real engines
 mod faults; // what goes wrong, and what is left then
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers
+mod links; // how far away the registry is
 mod parity; // the same answers as buildx
+mod report; // journals as reports

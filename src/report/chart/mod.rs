@@ -1,0 +1,86 @@
+//! The charts of a report, as scenes.
+//!
+//! Each is drawn from the [`View`] alone and is left out where there is nothing to draw: there is
+//! no empty chart. Titles say what is shown, explanations how to read it.
+
+mod bytes;
+mod frame;
+mod lines;
+mod panels;
+mod phases;
+mod reuse;
+mod timeline;
+mod wall;
+
+use super::scene::Scene;
+use super::view::View;
+
+pub use timeline::timeline;
+
+/// A chart with the name of its file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chart {
+    /// Without extension, such as `wall-time`.
+    pub name: &'static str,
+    pub scene: Scene,
+}
+
+/// Every chart that has something to show, in the order of a report.
+pub fn charts(view: &View) -> Vec<Chart> {
+    let drawn = [
+        ("wall-time", wall::wall(view)),
+        ("reuse", reuse::reuse(view)),
+        ("phases", phases::phases(view)),
+        ("transfer", bytes::bytes(view)),
+        ("cumulative", lines::cumulative(view)),
+        ("cache-growth", lines::growth(view)),
+        ("timeline", timeline::longest(view)),
+    ];
+    drawn.into_iter().filter_map(|(name, scene)| Some(Chart { name, scene: scene? })).collect()
+}
+
+/// `median of 3 rounds`, `one round`.
+fn over_rounds(view: &View) -> String {
+    match view.rounds {
+        1 => "one round".into(),
+        rounds => format!("median of {rounds} rounds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example::{Size, example};
+
+    #[test]
+    fn no_label_overlaps_another_and_nothing_leaves_the_picture() {
+        for size in Size::ALL {
+            let view = example(size);
+            let charts = charts(&view);
+            assert_eq!(charts.len(), 7, "{size:?}");
+            for chart in charts {
+                assert_eq!(chart.scene.faults(), Vec::<String>::new(), "{size:?} {}", chart.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_view_without_numbers_has_no_chart() {
+        let mut view = example(Size::Seed);
+        for cell in &mut view.cells {
+            *cell = super::super::view::Cell {
+                variant: cell.variant,
+                commit: cell.commit,
+                failed: 1,
+                ..Default::default()
+            };
+        }
+        for variant in &mut view.variants {
+            variant.cumulative_seconds.fill(None);
+            variant.stored_bytes.fill(None);
+        }
+        view.timelines.clear();
+        assert_eq!(charts(&view), []);
+        assert_eq!(charts(&View::default()), []);
+    }
+}

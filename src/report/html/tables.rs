@@ -1,0 +1,205 @@
+//! The tables of the page. A cell's `data-value` is what its column sorts by.
+
+use super::super::gather::{bytes, seconds};
+use super::super::markdown::{numbers, with_interval};
+use super::super::paint::escape;
+use super::super::view::{Verdict, View};
+
+/// More rows than this make a page slow; the rest is in `report.json`.
+const MOST_ROWS: usize = 2_000;
+
+struct Table {
+    text: String,
+}
+
+impl Table {
+    /// Columns whose name starts with a space hold words, the others numbers.
+    fn new(columns: &[&str]) -> Self {
+        let mut text = String::from("<div class=\"wide\"><table class=\"sortable\"><thead><tr>");
+        for column in columns {
+            let class = if column.starts_with(' ') { " class=\"name\"" } else { "" };
+            text.push_str(&format!("<th scope=\"col\"{class}>{}</th>", column.trim()));
+        }
+        text.push_str("</tr></thead><tbody>\n");
+        Self { text }
+    }
+
+    fn row(&mut self, attributes: &str) {
+        self.text.push_str(&format!("<tr{attributes}>"));
+    }
+
+    fn words(&mut self, words: &str) {
+        self.text.push_str(&format!("<td class=\"name\">{}</td>", escape(words)));
+    }
+
+    fn numbered(&mut self, number: usize, words: &str) {
+        let words = escape(words);
+        self.text.push_str(&format!("<td class=\"name\" data-value=\"{number}\">{words}</td>"));
+    }
+
+    fn number(&mut self, shown: &str, value: Option<f64>) {
+        let value = value.map_or(String::new(), |value| value.to_string());
+        self.text.push_str(&format!("<td data-value=\"{value}\">{}</td>", escape(shown)));
+    }
+
+    fn end(&mut self) {
+        self.text.push_str("</tr>\n");
+    }
+
+    fn finish(mut self) -> String {
+        self.text.push_str("</tbody></table></div>\n");
+        self.text
+    }
+}
+
+/// One sentence and one row a strategy.
+pub fn verdicts(view: &View) -> String {
+    let judged = || view.variants.iter().filter_map(|v| Some((v, v.verdict.as_ref()?)));
+    if judged().next().is_none() {
+        return String::new();
+    }
+    let mut text = String::from("<ul class=\"says\">\n");
+    for (_, verdict) in judged() {
+        text.push_str(&format!("<li>{}</li>\n", escape(&verdict.sentence)));
+    }
+    text.push_str("</ul>\n");
+    let mut table = Table::new(&[
+        " strategy",
+        "saved a commit",
+        "vs cold",
+        "step time avoided",
+        "import",
+        "pull",
+        "push",
+        "export",
+        "hit rate",
+        "pays from a hit rate of",
+        "pays from a bandwidth of",
+        "in the registry",
+    ]);
+    for (place, (variant, verdict)) in judged().enumerate() {
+        table.row("");
+        table.numbered(place, &variant.name);
+        verdict_numbers(&mut table, verdict);
+        table.end();
+    }
+    text.push_str(&table.finish());
+    text.push_str(
+        "<p class=\"muted\">Per commit after the first, medians over rounds. Import, pull, push and \
+         export are what the cache cost; step time avoided is what it gave.</p>\n",
+    );
+    text
+}
+
+fn verdict_numbers(table: &mut Table, verdict: &Verdict) {
+    let dash = || "–".to_owned();
+    let saving = verdict.saving_seconds;
+    let shown = saving.map_or_else(dash, |saving| with_interval(saving, seconds));
+    table.number(&shown, saving.map(|saving| saving.median));
+    let ratio = verdict.times_faster;
+    let times = |ratio: f64| format!("{ratio:.2}×");
+    let shown = ratio.map_or_else(dash, |ratio| with_interval(ratio, times));
+    table.number(&shown, ratio.map(|ratio| ratio.median));
+    let times = [
+        verdict.avoided_seconds,
+        verdict.import_seconds,
+        verdict.pull_seconds,
+        verdict.push_seconds,
+        verdict.export_seconds,
+    ];
+    for time in times {
+        table.number(&seconds(time), Some(time));
+    }
+    let shown = verdict.hit_rate.map_or_else(dash, |rate| format!("{:.0} %", rate * 100.0));
+    table.number(&shown, verdict.hit_rate);
+    table.number(&verdict.break_even_hit_rate, None);
+    table.number(&verdict.break_even_bandwidth, None);
+    table.number(&bytes(verdict.storage_bytes), Some(verdict.storage_bytes as f64));
+}
+
+/// One row a commit and strategy.
+pub fn cells(view: &View) -> String {
+    if view.cells.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        " commit",
+        " strategy",
+        "rounds",
+        "wall time",
+        "vs cold",
+        "steps reused",
+        "step time avoided",
+        "layers kept",
+        "pulled",
+        "pushed",
+    ]);
+    let mut by_commit: Vec<_> = view.cells.iter().collect();
+    by_commit.sort_by_key(|cell| (cell.commit, cell.variant));
+    for cell in by_commit.iter().take(MOST_ROWS) {
+        let message = view.commits.get(cell.commit).map_or("", |commit| &commit.message);
+        table.row(&format!(" data-variant=\"{}\" data-commit=\"{}\"", cell.variant, cell.commit));
+        table.numbered(cell.commit, &format!("{} {message}", cell.commit + 1));
+        table.numbered(cell.variant, &view.variants[cell.variant].name);
+        let rounds = match cell.failed {
+            0 => cell.built.to_string(),
+            failed => format!("{} ({failed} failed)", cell.built),
+        };
+        table.number(&rounds, Some(cell.built as f64));
+        let [wall, ratio, reused, pulled, pushed] = numbers(cell);
+        let built = |value: f64| (cell.built > 0).then_some(value);
+        table.number(&wall, cell.wall_seconds.map(|wall| wall.median));
+        table.number(&ratio, cell.times_faster.map(|ratio| ratio.median));
+        let share = cell.steps_cached as f64 / cell.steps.max(1) as f64;
+        table.number(&reused, built(share));
+        let avoided = cell.avoided_seconds.map(|avoided| avoided.median);
+        table.number(&avoided.map_or("–".into(), seconds), avoided);
+        let layers = cell.layer_bytes_shared.zip(cell.layer_bytes);
+        let share = layers.map(|(shared, all)| shared as f64 / all.max(1) as f64);
+        table.number(&share.map_or("–".into(), |share| format!("{:.0} %", share * 100.0)), share);
+        table.number(&pulled, built(cell.pulled_bytes as f64));
+        table.number(&pushed, built(cell.pushed_bytes as f64));
+        table.end();
+    }
+    let mut text = table.finish();
+    if by_commit.len() > MOST_ROWS {
+        let rest = by_commit.len() - MOST_ROWS;
+        text.push_str(&format!("<p class=\"muted\">{rest} more rows are in report.json.</p>\n"));
+    }
+    text
+}
+
+/// What the commits' numbers in charts mean.
+pub fn commits(view: &View) -> String {
+    if view.commits.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["number", " message", " branch", " id", "parent"]);
+    for (number, commit) in view.commits.iter().enumerate().take(MOST_ROWS) {
+        table.row("");
+        table.number(&(number + 1).to_string(), Some(number as f64));
+        table.words(&commit.message);
+        table.words(&commit.branch);
+        table.words(&commit.id.chars().take(12).collect::<String>());
+        let parent = commit.parent.map(|parent| parent + 1);
+        let shown = parent.map_or("–".into(), |parent| parent.to_string());
+        table.number(&shown, parent.map(|parent| parent as f64));
+        table.end();
+    }
+    table.finish()
+}
+
+/// What may vary between machines, and what the strategies are.
+pub fn environment(view: &View) -> String {
+    if view.environment.is_empty() && view.variants.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("<dl>\n");
+    let facts = view.environment.iter().map(|fact| (&fact.name, &fact.value));
+    let strategies = view.variants.iter().map(|variant| (&variant.name, &variant.description));
+    for (name, value) in facts.chain(strategies.filter(|(_, about)| !about.is_empty())) {
+        text.push_str(&format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value)));
+    }
+    text.push_str("</dl>\n");
+    text
+}
