@@ -230,6 +230,25 @@ impl AsyncWrite for Io {
         }
     }
 
+    // HTTP/2 then writes a frame's head and its contents with one call.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        match &mut self.0 {
+            Reverse::Upgraded(io) => Pin::new(io).poll_write_vectored(context, pieces),
+            Reverse::Tunnel(io) => Pin::new(io).poll_write_vectored(context, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.0 {
+            Reverse::Upgraded(io) => io.is_write_vectored(),
+            Reverse::Tunnel(io) => io.is_write_vectored(),
+        }
+    }
+
     fn poll_flush(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -223,4 +223,13 @@ pub struct End {
     pub interrupted: bool,
     /// From the first trial's start to the last one's end.
     pub wall: Nanos,
+    /// From the run's start to this line, preparations and teardown included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Nanos>,
+    /// Making the base images ready: fetching, serving, and pulling them once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bases: Option<Nanos>,
+    /// The most memory that cachefrom itself held at once (`VmHWM` of proc(5)), without engines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<Bytes>,
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::engine::{self, Control, EngineError, Engines};
 use crate::journal::Environment;
 use crate::trial::Worker;
+use crate::units::Bytes;
 
 /// The machine and its engines, one of which is behind `control`, as they are now.
 pub async fn environment(
@@ -38,6 +39,14 @@ pub async fn environment(
 
 fn read_line(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// The most memory that this process ever held at once; none where the kernel does not say.
+pub fn peak_memory() -> Option<Bytes> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(Bytes(kibibytes.saturating_mul(1024)))
 }
 
 fn cpu() -> String {

@@ -160,6 +160,7 @@ pub async fn run(
     on_event: OnEvent<'_>,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Ended, RunError> {
+    let begun = Instant::now();
     let mut playing = Playing::default();
     let played = tokio::select! {
         played = play(loaded, options, on_event, &mut playing) => Some(played),
@@ -174,7 +175,13 @@ pub async fn run(
         return Ok(Ended { recorded: None, interrupted });
     };
     let wall = playing.clock.map_or(Nanos::default(), |clock| Nanos::of(clock.elapsed()));
-    journal.append(&Line::End(End { interrupted, wall }))?;
+    journal.append(&Line::End(End {
+        interrupted,
+        wall,
+        whole: Some(Nanos::of(begun.elapsed())),
+        bases: playing.bases,
+        peak_memory: environment::peak_memory(),
+    }))?;
     Ok(Ended { recorded: Some(Recorded::read(journal.path())?), interrupted })
 }
 
@@ -184,6 +191,8 @@ struct Playing {
     journal: Option<Journal>,
     /// Since the first trial's start.
     clock: Option<Instant>,
+    /// How long the base images took.
+    bases: Option<Nanos>,
 }
 
 async fn play(
@@ -246,7 +255,9 @@ async fn play(
         scratch,
         bases: bases::Bases::default(),
     };
+    let clock = Instant::now();
     setup.bases = bases::ready(&setup, commits).await?;
+    playing.bases = Some(Nanos::of(clock.elapsed()));
     environment.limits = limits(&setup);
     environment.limits.iter().for_each(|limit| on_event(Event::Notice(limit)));
     let played = Played { strategies: &strategies, skipped, commits, environment };
