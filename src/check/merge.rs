@@ -46,7 +46,8 @@ pub fn merged(
         parts.iter().any(|(_, part)| part.end.as_ref().is_none_or(|end| end.interrupted));
     let walls = parts.iter().filter_map(|(_, part)| part.end.as_ref()).map(|end| end.wall);
     let wall = walls.max().unwrap_or(Nanos(0));
-    Ok((header, trials, End { interrupted, wall }))
+    // Whole runs and their memory do not add up over machines.
+    Ok((header, trials, End { interrupted, wall, ..Default::default() }))
 }
 
 fn join(

@@ -218,7 +218,7 @@ pub struct Verification {
 }
 
 /// The last line of a run that was not killed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     pub interrupted: bool,
     /// From the first trial's start to the last one's end.

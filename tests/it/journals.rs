@@ -47,7 +47,7 @@ pub fn journal(steps: &[Step], rounds: u32, mut factor: impl FnMut(&TrialKey) ->
             }
         }
     }
-    lines.push(Line::End(End { interrupted: false, wall: Nanos(1) }));
+    lines.push(Line::End(End { wall: Nanos(1), ..Default::default() }));
     lines
 }
 
