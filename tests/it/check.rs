@@ -336,7 +336,7 @@ fn assert_valid_junit(path: &Path) {
 
 /// Validates `path`; where the machine has no xmllint it is fetched once, through apt.
 fn xmllint(path: &Path) -> std::process::Output {
-    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/junit/JUnit.xsd");
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/junit/junit.xsd");
     let validate = |program: &Path, libraries: &str| {
         Command::new(program)
             .args(["--noout", "--nonet", "--schema"])
