@@ -70,7 +70,7 @@ pub struct Gate {
     /// Go on without the baseline where it is missing
     #[arg(long)]
     baseline_lenient: bool,
-    /// A TOML file with tolerances, bare or under [check]
+    /// A TOML file with tolerances, bare or under `[check]`
     #[arg(long, value_name = "FILE")]
     tolerances: Option<PathBuf>,
     /// Share of the baseline's pulled bytes that may be added [default: 0.1]

@@ -43,7 +43,7 @@ enum Command {
     Report(report::Args),
     /// Show which engine would be used, and why
     Doctor {
-        /// The engine to look at: dockerd://[PATH], docker-container://[NAME], docker://, unix://PATH or
+        /// The engine to look at: `dockerd://[PATH]`, `docker-container://[NAME]`, `docker://`, `unix://PATH` or
         /// tcp://HOST:PORT
         #[arg(long, value_name = "ADDRESS")]
         builder: Option<crate::engine::EngineAddress>,

@@ -55,7 +55,7 @@ pub struct Args {
     baseline: Option<String>,
     #[command(flatten)]
     gate: Gate,
-    /// Build on these engines: dockerd://[PATH], docker-container://[NAME], docker://, unix://PATH or
+    /// Build on these engines: `dockerd://[PATH]`, `docker-container://[NAME]`, `docker://`, `unix://PATH` or
     /// tcp://HOST:PORT [default: private ones from the dockerd that is found or fetched]
     #[arg(long, value_name = "ADDRESS")]
     builder: Option<EngineAddress>,
