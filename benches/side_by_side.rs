@@ -5,7 +5,8 @@
 //! median of the pairs' ratios. Ours is timed from opening the connection to the build's end, theirs
 //! from starting the process to its end: both are what a user waits for.
 //!
-//! `cargo bench --bench side_by_side [-- --pairs N] [-- --markdown FILE]`; without `--bench` (as
+//! `cargo bench --bench side_by_side [-- --pairs N --files N --markdown FILE]`, `--files` for the context
+//! of that many files only (10 or 20000; the latter takes about a minute a pair); without `--bench` (as
 //! `cargo test --benches` calls it) one small pair is played as a smoke test.
 
 #[path = "../tests/it/buildx.rs"]
@@ -49,14 +50,16 @@ fn main() {
         && !arguments.iter().any(|argument| argument == "--test");
     let pairs = value("--pairs").and_then(|text| text.parse().ok()).unwrap_or(10);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let report = runtime.block_on(compare(if whole { pairs } else { 1 }, whole));
-    print!("{report}");
+    let files = value("--files").and_then(|text| text.parse().ok());
+    let files = if whole { files } else { Some(CONTEXTS[0].files) };
+    let report = runtime.block_on(compare(if whole { pairs } else { 1 }, files));
     if let Some(path) = value("--markdown") {
         std::fs::write(path, report).expect("the report is written");
     }
 }
 
-async fn compare(pairs: usize, whole: bool) -> String {
+/// Plays the contexts, or only the one of `files` files; rows are also printed as they come.
+async fn compare(pairs: usize, files: Option<usize>) -> String {
     let bench = Bench::new().await;
     let engine = bench.engine().await;
     let engine_version = version(engine.socket()).await.expect("a version");
@@ -70,7 +73,8 @@ async fn compare(pairs: usize, whole: bool) -> String {
          | --- | --- | ---: | ---: | ---: | ---: |\n",
         engine_version.version, engine_version.kernel
     );
-    for context in &CONTEXTS[..if whole { 2 } else { 1 }] {
+    print!("{report}");
+    for context in CONTEXTS.iter().filter(|context| files.is_none_or(|n| n == context.files)) {
         let folder = generate(context);
         let (mut first, mut again) = (vec![], vec![]);
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
@@ -92,8 +96,13 @@ async fn compare(pairs: usize, whole: bool) -> String {
                 engine.stop().await.expect("the engine stops");
             }
         }
-        report.push_str(&row(context.name, "first build of a new engine", &first));
-        report.push_str(&row(context.name, "unchanged rebuild", &again));
+        for (state, times) in
+            [("first build of a new engine", &first), ("unchanged rebuild", &again)]
+        {
+            let row = row(context.name, state, times);
+            print!("{row}");
+            report.push_str(&row);
+        }
     }
     report
 }
