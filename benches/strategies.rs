@@ -21,12 +21,6 @@ fn incremental(loaded: &Loaded) -> usize {
     loaded.scenario.commits.len().saturating_sub(1).min(1)
 }
 
-fn cache_dir() -> PathBuf {
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
-    cache.unwrap_or_else(|| PathBuf::from("/var/cache")).join("cachefrom")
-}
-
 /// Plays `rounds` rounds of `strategy` up to the incremental commit.
 fn play(loaded: &Loaded, strategy: &str, rounds: u32) -> Recorded {
     let temporary = tempfile::tempdir().expect("a folder for engines and the journal");
@@ -42,7 +36,7 @@ fn play(loaded: &Loaded, strategy: &str, rounds: u32) -> Recorded {
         builder: None,
         allow_prune: false,
         status: false,
-        cache_dir: cache_dir(),
+        cache_dir: cachefrom::engine::cache_dir(),
         run_root: temporary.path().join("engines"),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

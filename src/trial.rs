@@ -86,14 +86,9 @@ fn address(control: Control) -> buildkit::Address {
 /// Runs the trial. Every way in which it can end is in the record's outcome.
 pub async fn run(setting: &Setting<'_>) -> TrialRecord {
     let mut record = TrialRecord {
-        key: setting.key.clone(),
-        outcome: Outcome::Built,
-        builds: vec![],
-        verifications: vec![],
         engine_start: setting.engine_start,
         checkout: setting.checkout,
-        cache_records_before: 0,
-        metered: Default::default(),
+        ..TrialRecord::new(setting.key.clone(), Outcome::Built)
     };
     if let Err(outcome) = observe(setting, &mut record).await {
         record.outcome = outcome;
@@ -189,15 +184,20 @@ async fn watched(
     tokio::join!(building, showing).0
 }
 
-/// The whole chain of causes, so that the journal alone explains a broken trial.
+/// With every cause, so that the journal alone explains a broken trial.
 fn broken(error: impl std::error::Error) -> Outcome {
-    let mut message = error.to_string();
+    Outcome::Broken { message: causes(&error) }
+}
+
+/// The whole chain of causes of `error` in one line.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        message.push_str(&format!(": {cause}"));
+        text.push_str(&format!(": {cause}"));
         source = cause.source();
     }
-    Outcome::Broken { message }
+    text
 }
 
 fn request(setting: &Setting<'_>, build: &BuildPlan) -> BuildRequest {

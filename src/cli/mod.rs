@@ -124,20 +124,9 @@ fn print(text: &str) -> anyhow::Result<Exit> {
     }
 }
 
-/// Where fetched engines and base images are kept: `$XDG_CACHE_HOME/cachefrom`.
-fn cache_dir() -> PathBuf {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(home)
-        .unwrap_or_else(|| PathBuf::from("/var/cache"))
-        .join("cachefrom")
-}
-
 fn doctor(builder: Option<&crate::engine::EngineAddress>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let (cache_dir, run_root) = (cache_dir(), run_root());
+    let (cache_dir, run_root) = (crate::engine::cache_dir(), run_root());
     let text = runtime.block_on(crate::run::doctor(builder, &cache_dir, &run_root, &say))?;
     print(&text)
 }

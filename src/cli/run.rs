@@ -113,7 +113,7 @@ fn options(args: &Args, loaded: &Loaded) -> anyhow::Result<Options> {
         builder: args.builder.clone(),
         allow_prune: args.allow_prune,
         status: args.progress == Progress::Rawjson,
-        cache_dir: super::cache_dir(),
+        cache_dir: crate::engine::cache_dir(),
         run_root: super::run_root(),
     })
 }

@@ -15,6 +15,18 @@ pub(super) const RELEASES: [&str; 2] = ["forky", "trixie"];
 const PACKAGES: [&str; 2] = ["docker.io", "containerd"];
 const PROGRAMS: [&str; 4] = ["dockerd", "containerd", "containerd-shim-runc-v2", "runc"];
 
+/// Where fetched engines and base images are kept unless another place is asked for:
+/// `$XDG_CACHE_HOME/cachefrom`.
+pub fn cache_dir() -> PathBuf {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(home)
+        .unwrap_or_else(|| PathBuf::from("/var/cache"))
+        .join("cachefrom")
+}
+
 /// The fetched engine of `cache_dir`; fetches it where there is none yet.
 pub async fn fetch(cache_dir: &Path, notice: Notice<'_>) -> Result<Binaries, EngineError> {
     let engines = cache_dir.join("engine");

@@ -33,6 +33,7 @@ mod tests;
 
 pub use address::{AddressError, EngineAddress};
 pub use error::EngineError;
+pub use fetch::cache_dir;
 pub use find::{Binaries, find};
 pub use image::{OciImage, oci_image};
 pub use images::{RootfsTar, local_base};

@@ -174,11 +174,11 @@ pub(super) fn check_format(first_line: &[u8], path: &Path) -> Result<(), Journal
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::record::Outcome;
     use super::*;
 
-    fn header() -> Header {
+    pub fn header() -> Header {
         Header {
             schema: SCHEMA,
             scenario: "jq".into(),
@@ -197,16 +197,10 @@ mod tests {
     }
 
     fn trial(commit: usize) -> TrialRecord {
-        TrialRecord {
-            key: TrialKey { round: 0, strategy: "cold".into(), link: None, commit },
-            outcome: Outcome::Built,
-            builds: vec![],
-            verifications: vec![],
-            engine_start: None,
-            checkout: Default::default(),
-            cache_records_before: 0,
-            metered: Default::default(),
-        }
+        TrialRecord::new(
+            TrialKey { round: 0, strategy: "cold".into(), link: None, commit },
+            Outcome::Built,
+        )
     }
 
     fn written(dir: &Path) -> PathBuf {

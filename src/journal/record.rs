@@ -145,6 +145,20 @@ pub struct TrialRecord {
 }
 
 impl TrialRecord {
+    /// A trial of which nothing but its outcome is known.
+    pub fn new(key: TrialKey, outcome: Outcome) -> Self {
+        Self {
+            key,
+            outcome,
+            builds: vec![],
+            verifications: vec![],
+            engine_start: None,
+            checkout: Nanos::default(),
+            cache_records_before: 0,
+            metered: Metered::default(),
+        }
+    }
+
     /// Wall time of the trial's builds, from sending `Solve` to its reply.
     ///
     /// Excludes engine start, checkout, base-image warm-up and verification.

@@ -187,39 +187,20 @@ fn line_number(path: &Path, offset: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::super::file::Journal;
-    use super::super::record::{Outcome, SCHEMA, TrialKey, TrialRecord};
+    use super::super::file::tests::header;
+    use super::super::record::{Outcome, TrialKey, TrialRecord};
     use super::*;
 
     fn trial(round: u32) -> TrialRecord {
-        TrialRecord {
-            key: TrialKey { round, strategy: "co\"ld".into(), link: Some("wan".into()), commit: 3 },
-            outcome: Outcome::Broken { message: "é\n".into() },
-            builds: vec![],
-            verifications: vec![],
-            engine_start: None,
-            checkout: Default::default(),
-            cache_records_before: 0,
-            metered: Default::default(),
-        }
+        TrialRecord::new(
+            TrialKey { round, strategy: "co\"ld".into(), link: Some("wan".into()), commit: 3 },
+            Outcome::Broken { message: "é\n".into() },
+        )
     }
 
     fn journal(dir: &Path, rounds: u32) -> PathBuf {
         let path = dir.join("journal.jsonl");
-        let header = Header {
-            schema: SCHEMA,
-            scenario: "s".into(),
-            title: String::new(),
-            scenario_sha256: String::new(),
-            seed: 1,
-            rounds,
-            strategies: vec![],
-            skipped: vec![],
-            commits: vec![],
-            targets: vec![],
-            links: vec![],
-            environment: Default::default(),
-            images: vec![],
-        };
+        let header = Header { scenario: "s".into(), rounds, ..header() };
         let mut journal = Journal::create(&path, &header).unwrap();
         for round in 0..rounds {
             journal.append(&Line::Trial(Box::new(trial(round)))).unwrap();

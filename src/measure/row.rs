@@ -278,9 +278,8 @@ mod tests {
     }
 
     fn states(builds: Vec<Vec<Vertex>>, kept: bool) -> Vec<(String, StepState)> {
+        let key = TrialKey { round: 0, strategy: "s".into(), link: None, commit: 0 };
         let trial = TrialRecord {
-            key: TrialKey { round: 0, strategy: "s".into(), link: None, commit: 0 },
-            outcome: Outcome::Built,
             builds: builds
                 .into_iter()
                 .map(|vertices| BuildRecord {
@@ -292,11 +291,7 @@ mod tests {
                     layers: vec![],
                 })
                 .collect(),
-            verifications: vec![],
-            engine_start: None,
-            checkout: Nanos(0),
-            cache_records_before: 0,
-            metered: Default::default(),
+            ..TrialRecord::new(key, Outcome::Built)
         };
         let mut names = Names::default();
         let row = reduce(&TrialView::from(&trial), (0, 0), kept, &mut names);

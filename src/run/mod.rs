@@ -27,7 +27,7 @@ use crate::registry::{FarEnd, Registry, RegistryError};
 use crate::scenario::Loaded;
 use crate::strategy::{Strategy, built_in};
 use crate::trace::Update;
-use crate::trial;
+use crate::trial::{self, causes};
 use crate::units::Nanos;
 
 pub use abilities::{Abilities, divide, foreseen};
@@ -343,17 +343,6 @@ fn limits(setup: &Setup<'_>) -> Vec<String> {
         )),
     }
     limits
-}
-
-/// The whole chain of causes of `error` in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 fn reasons(skipped: &[Skipped]) -> String {

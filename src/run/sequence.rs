@@ -40,16 +40,7 @@ impl<'a> Sequence<'a> {
     pub async fn trial(&mut self, key: TrialKey, index: usize) -> TrialRecord {
         match self.observe(key.clone(), index).await {
             Ok(record) => record,
-            Err(message) => TrialRecord {
-                key,
-                outcome: Outcome::Broken { message },
-                builds: vec![],
-                verifications: vec![],
-                engine_start: None,
-                checkout: Nanos::default(),
-                cache_records_before: 0,
-                metered: Default::default(),
-            },
+            Err(message) => TrialRecord::new(key, Outcome::Broken { message }),
         }
     }
 

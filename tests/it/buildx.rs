@@ -5,19 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cachefrom::engine::{
-    EngineOptions, PrivateEngine, RunRoot, find, local_base, oci_image, packages,
+    EngineOptions, PrivateEngine, RunRoot, cache_dir, find, local_base, oci_image, packages,
 };
 use cachefrom::registry::Registry;
 use cachefrom::strategy::{BuildPlan, CacheEntry, CachePlan};
 use jiff::Timestamp;
 use serde::Deserialize;
-
-/// Where the program keeps fetched engines too, so that they are fetched once a machine.
-pub fn cache_dir() -> PathBuf {
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
-    cache.unwrap_or_else(|| PathBuf::from("/var/cache")).join("cachefrom")
-}
 
 /// A registry that serves `busybox`, the root for engines that mirror it, and buildx itself.
 pub struct Bench {

@@ -17,6 +17,16 @@ pub fn cachefrom(args: &[&str], temporary: &Path) -> Output {
         .unwrap()
 }
 
+/// The journal of a run of `scenario` that must end well, engines and results below `temporary`.
+pub fn played(scenario: &Path, temporary: &Path) -> Recorded {
+    let out = temporary.join("out");
+    let paths = [&out, scenario].map(|path| path.to_str().unwrap());
+    let output = cachefrom(&["run", "--progress", "plain", "--out", paths[0], paths[1]], temporary);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    Recorded::read(&out.join("journal.jsonl")).unwrap()
+}
+
 /// What of ours still runs or is mounted below `temporary`.
 pub fn left_behind(temporary: &Path) -> Vec<String> {
     let needle = temporary.to_str().unwrap();

@@ -115,8 +115,6 @@ fn trial(key: TrialKey, steps: &[Step], warm: bool, factor: f64) -> TrialRecord 
     };
     let pushed = if key.strategy == "cold" { 0 } else { 1_000_000 * missed };
     TrialRecord {
-        key,
-        outcome: Outcome::Built,
         builds: vec![BuildRecord {
             target: None,
             wall: Nanos(at + 50_000_000),
@@ -125,13 +123,11 @@ fn trial(key: TrialKey, steps: &[Step], warm: bool, factor: f64) -> TrialRecord 
             exporter_response: Default::default(),
             layers: vec![],
         }],
-        verifications: vec![],
-        engine_start: None,
         checkout: Nanos(1),
-        cache_records_before: 0,
         metered: Metered {
             flows: vec![flow(Direction::Pull, 5), flow(Direction::Push, pushed)],
             ..Default::default()
         },
+        ..TrialRecord::new(key, Outcome::Built)
     }
 }

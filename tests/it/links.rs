@@ -1,11 +1,9 @@
 //! Link profiles over real builds: one more dimension of the matrix, and bytes that take their time.
 
-use std::process::Command;
-
-use cachefrom::journal::{Outcome, Recorded};
+use cachefrom::journal::Outcome;
 use cachefrom::measure::reuse;
 
-use crate::end_to_end::left_behind;
+use crate::end_to_end::{left_behind, played};
 
 #[test]
 fn every_strategy_is_played_over_every_link_and_a_slow_one_takes_as_long_as_its_bytes() {
@@ -37,18 +35,9 @@ fn every_strategy_is_played_over_every_link_and_a_slow_one_takes_as_long_as_its_
         edits = [{ append = "file", content = "2\n" }]
     "#;
     std::fs::write(&scenario, text).unwrap();
-    let out = folder.path().join("out");
-    let output = Command::new(env!("CARGO_BIN_EXE_cachefrom"))
-        .args(["run", "--progress", "plain", "--out"])
-        .args([&out, &scenario])
-        .env("TMPDIR", folder.path())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let recorded = played(&scenario, folder.path());
     assert_eq!(left_behind(folder.path()), Vec::<String>::new());
 
-    let recorded = Recorded::read(&out.join("journal.jsonl")).unwrap();
     let names: Vec<&str> = recorded.header.links.iter().map(|link| link.name.as_str()).collect();
     assert_eq!(names, ["lan", "narrow"]);
     assert_eq!(recorded.trials.len(), 2 * 2 * 2);

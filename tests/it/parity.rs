@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use cachefrom::buildkit::{Address, Connection, trace_of};
 use cachefrom::engine::PrivateEngine;
 use cachefrom::history::History;
-use cachefrom::journal::{BuildRecord, Recorded};
+use cachefrom::journal::BuildRecord;
 use cachefrom::scenario::{self, Loaded};
 use cachefrom::strategy::{CachePlan, EngineUse, Position, Strategy, built_in, plan};
 
 use crate::buildx::{Bench, Seen, seen, steps};
+use crate::end_to_end::played;
 
 const DOCKERFILE: &str = "\
 FROM busybox AS dependencies
@@ -77,16 +77,7 @@ fn ours(build: &BuildRecord) -> BTreeMap<String, bool> {
 async fn every_step_of_every_strategy_is_cached_exactly_where_buildx_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = scenario(folder.path());
-    let out = folder.path().join("out");
-    let output = Command::new(env!("CARGO_BIN_EXE_cachefrom"))
-        .args(["run", "--progress", "plain", "--out"])
-        .args([&out, &scenario])
-        .env("TMPDIR", folder.path())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{stderr}");
-    let recorded = Recorded::read(&out.join("journal.jsonl")).unwrap();
+    let recorded = played(&scenario, folder.path());
     let loaded = scenario::load(&scenario).unwrap();
     let history = History::script(&loaded, folder.path()).unwrap();
     let bench = Bench::new().await;

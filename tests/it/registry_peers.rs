@@ -6,12 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use cachefrom::engine::packages;
+use cachefrom::engine::{cache_dir, packages};
 use cachefrom::registry::{Digest, Registry};
 use reqwest::{Client, Response};
 use serde_json::json;
-
-use crate::buildx::cache_dir;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
