@@ -4,6 +4,7 @@
 
 pub mod units;
 pub mod trace;
+pub mod dockerfile;
 pub mod fault;
 pub mod link;
 pub mod scenario;

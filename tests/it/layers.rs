@@ -8,11 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 17] = [
+const MAY_NAME: [(&str, &[&str]); 18] = [
     ("units", &[]),
     ("link", &["units"]),
     ("fault", &[]),
     ("trace", &["units"]),
+    ("dockerfile", &[]),
     ("strategy", &[]),
     ("scenario", &["fault", "link", "strategy", "units"]),
     ("history", &["scenario"]),
@@ -27,8 +28,17 @@ const MAY_NAME: [(&str, &[&str]); 17] = [
     (
         "run",
         &[
-            "engine", "history", "journal", "link", "registry", "scenario", "strategy", "trace",
-            "trial", "units",
+            "dockerfile",
+            "engine",
+            "history",
+            "journal",
+            "link",
+            "registry",
+            "scenario",
+            "strategy",
+            "trace",
+            "trial",
+            "units",
         ],
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),

@@ -14,6 +14,7 @@ mod upstream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::dockerfile;
 use crate::engine;
 use crate::journal::ImageSource;
 use crate::registry::Registry;
@@ -86,8 +87,9 @@ fn references(setup: &Setup<'_>, commits: usize) -> Result<BTreeSet<String>, Run
     for index in 0..commits {
         let file = setup.history.file(index, &setup.loaded.scenario.build.dockerfile)?;
         // A commit without a Dockerfile is a build that fails, and its trial will say so.
-        if let Some(dockerfile) = file {
-            found.extend(from_images(&String::from_utf8_lossy(&dockerfile)));
+        if let Some(file) = file {
+            let args = &setup.history.commits()[index].args;
+            found.extend(dockerfile::parse(&String::from_utf8_lossy(&file)).from_images(args));
         }
     }
     Ok(found)
@@ -150,41 +152,4 @@ pub async fn serve_any(registry: &Registry, store: &Store) -> Option<String> {
     let (repository, tag) = ("cachefrom/base".parse().ok()?, "latest".parse().ok()?);
     layout::serve(registry, &repository, &tag, &folder).await.ok()?;
     Some(folder.file_name()?.to_string_lossy().into_owned())
-}
-
-/// The images that a Dockerfile's `FROM` lines name, without its own stages, `scratch` and names
-/// that hold a variable (BuildKit pulls those when it has expanded them).
-pub fn from_images(dockerfile: &str) -> BTreeSet<String> {
-    let mut stages: BTreeSet<String> = BTreeSet::from(["scratch".into()]);
-    let mut images = BTreeSet::new();
-    for line in dockerfile.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let Some((instruction, rest)) = words.split_first() else { continue };
-        if !instruction.eq_ignore_ascii_case("from") {
-            continue;
-        }
-        let mut rest = rest.iter().filter(|word| !word.starts_with("--"));
-        let Some(image) = rest.next() else { continue };
-        if !stages.contains(&image.to_ascii_lowercase()) && !image.contains('$') {
-            images.insert((*image).to_owned());
-        }
-        if let (Some(word), Some(name)) = (rest.next(), rest.next())
-            && word.eq_ignore_ascii_case("as")
-        {
-            stages.insert(name.to_ascii_lowercase());
-        }
-    }
-    images
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stages_and_scratch_are_not_base_images() {
-        let dockerfile = "ARG X=1\nFROM --platform=$BUILDPLATFORM debian:bookworm-slim AS Builder\n\
-                          FROM builder AS test\nfrom scratch as out\nFROM img:$X\n";
-        assert_eq!(from_images(dockerfile), BTreeSet::from(["debian:bookworm-slim".to_owned()]));
-    }
 }

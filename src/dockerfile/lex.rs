@@ -1,0 +1,167 @@
+//! From text to instructions: directives, comments, continuations, heredocs, flags, words.
+//!
+//! Follows buildkit `frontend/dockerfile/parser/parser.go`. Surprising: comment lines and empty
+//! lines inside a continued instruction are dropped, and do not end it.
+
+use std::iter::Peekable;
+use std::str::Lines;
+
+use super::Instruction;
+
+/// The `syntax` directive and all instructions.
+pub(super) fn instructions(text: &str) -> (Option<String>, Vec<Instruction>) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (syntax, escape) = directives(text);
+    let mut lines = Numbered { lines: text.lines().peekable(), number: 0 };
+    let mut found = vec![];
+    while let Some(line) = lines.next() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let first_line = lines.number;
+        let mut whole = String::new();
+        let mut continued = push_line(&mut whole, line, escape);
+        while continued {
+            let Some(next) = lines.next() else { break };
+            if !next.trim().is_empty() && !next.trim_start().starts_with('#') {
+                continued = push_line(&mut whole, next, escape);
+            }
+        }
+        let mut instruction = instruction(whole.trim());
+        if matches!(instruction.keyword.as_str(), "RUN" | "COPY" | "ADD") {
+            for (name, tabs) in heredoc_names(&instruction.text) {
+                instruction.heredocs.push(lines.heredoc(&name, tabs));
+            }
+        }
+        instruction.first_line = first_line;
+        instruction.last_line = lines.number;
+        found.push(instruction);
+    }
+    (syntax, found)
+}
+
+struct Numbered<'a> {
+    lines: Peekable<Lines<'a>>,
+    /// Of the line that was taken last, from 1.
+    number: usize,
+}
+
+impl<'a> Numbered<'a> {
+    fn next(&mut self) -> Option<&'a str> {
+        let line = self.lines.next()?;
+        self.number += 1;
+        Some(line)
+    }
+
+    /// The lines up to `name`, or to the end of the file.
+    fn heredoc(&mut self, name: &str, tabs: bool) -> String {
+        let mut body = String::new();
+        while let Some(line) = self.next() {
+            let line = if tabs { line.trim_start_matches('\t') } else { line };
+            if line == name {
+                break;
+            }
+            body.push_str(line);
+            body.push('\n');
+        }
+        body
+    }
+}
+
+/// `syntax` and `escape` of the comments that a file may begin with.
+fn directives(text: &str) -> (Option<String>, char) {
+    let (mut syntax, mut escape) = (None, '\\');
+    for line in text.lines() {
+        let Some((key, value)) = line.trim().strip_prefix('#').and_then(|l| l.split_once('='))
+        else {
+            break;
+        };
+        match key.trim().to_lowercase().as_str() {
+            "syntax" => syntax = Some(value.trim().to_owned()),
+            "escape" => escape = value.trim().chars().next().unwrap_or(escape),
+            "check" => {}
+            _ => break,
+        }
+    }
+    (syntax, escape)
+}
+
+/// Adds a line without its continuation mark, and says whether it had one.
+fn push_line(whole: &mut String, line: &str, escape: char) -> bool {
+    let body = line.trim_end_matches([' ', '\t']);
+    match body.strip_suffix(escape) {
+        // Two marks are one that was escaped.
+        Some(before) if !before.ends_with(escape) => {
+            whole.push_str(before);
+            true
+        }
+        _ => {
+            whole.push_str(line);
+            false
+        }
+    }
+}
+
+fn instruction(line: &str) -> Instruction {
+    let (keyword, text) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let keyword = keyword.to_uppercase();
+    let text = text.trim().to_owned();
+    let mut flags = vec![];
+    let mut rest = text.as_str();
+    if matches!(keyword.as_str(), "FROM" | "RUN" | "COPY" | "ADD" | "HEALTHCHECK") {
+        while let Some(flag) = rest.strip_prefix("--") {
+            let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
+            let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+            flags.push((name.to_owned(), value.to_owned()));
+            rest = after.trim_start();
+        }
+    }
+    let list = rest.starts_with('[').then(|| serde_json::from_str::<Vec<String>>(rest).ok());
+    let words = list.flatten().unwrap_or_else(|| words(rest));
+    Instruction { keyword, text, flags, words, ..Instruction::default() }
+}
+
+/// The words of a line, quotes removed; what stands inside quotes is not parted.
+pub(super) fn words(text: &str) -> Vec<String> {
+    raw_words(text).iter().map(|word| word.replace(['"', '\''], "")).collect()
+}
+
+fn raw_words(text: &str) -> Vec<String> {
+    let mut found = vec![];
+    let mut word = String::new();
+    let mut quote = None;
+    for c in text.chars() {
+        if quote.is_none() && c.is_whitespace() {
+            if !word.is_empty() {
+                found.push(std::mem::take(&mut word));
+            }
+            continue;
+        }
+        match quote {
+            Some(open) if open == c => quote = None,
+            None if c == '"' || c == '\'' => quote = Some(c),
+            _ => {}
+        }
+        word.push(c);
+    }
+    if !word.is_empty() {
+        found.push(word);
+    }
+    found
+}
+
+/// The names of the heredocs that a line opens, and whether leading tabs are dropped.
+fn heredoc_names(text: &str) -> Vec<(String, bool)> {
+    let mut found = vec![];
+    for word in raw_words(text) {
+        let word = word.trim_start_matches(|c: char| c.is_ascii_digit());
+        let Some(rest) = word.strip_prefix("<<") else { continue };
+        let (rest, tabs) = rest.strip_prefix('-').map_or((rest, false), |rest| (rest, true));
+        let name = rest.replace(['"', '\''], "");
+        if !name.is_empty() && !name.contains('<') {
+            found.push((name, tabs));
+        }
+    }
+    found
+}

@@ -1,0 +1,219 @@
+//! A Dockerfile as plain data: stages and instructions with their lines, and which step is which.
+//!
+//! It accepts any text: what BuildKit would refuse becomes an instruction with an unknown
+//! keyword, because journals hold Dockerfiles of failed builds too. Steps are found by stage and
+//! position (`[builder 2/6]`), never by their text, since names hold variables' values.
+
+mod lex;
+mod variables;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use variables::expand;
+
+/// A whole Dockerfile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// The `# syntax=` directive.
+    pub syntax: Option<String>,
+    /// `ARG`s above the first `FROM`.
+    pub global: Vec<Instruction>,
+    pub stages: Vec<Stage>,
+}
+
+/// From one `FROM` to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The `AS` name in lower case, as BuildKit shows it.
+    pub name: Option<String>,
+    /// The image or stage it starts from, as written.
+    pub base: String,
+    pub from: Instruction,
+    pub instructions: Vec<Instruction>,
+}
+
+/// One instruction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instruction {
+    /// In upper case.
+    pub keyword: String,
+    /// What follows the keyword, continuations joined, heredocs' bodies left out.
+    pub text: String,
+    /// `--name` or `--name=value`, in order, without the dashes.
+    pub flags: Vec<(String, String)>,
+    /// The words after the flags, without quotes; those of a JSON list where it is one.
+    pub words: Vec<String>,
+    /// The bodies of heredocs, in order.
+    pub heredocs: Vec<String>,
+    /// Lines of the file, from 1.
+    pub first_line: usize,
+    pub last_line: usize,
+}
+
+impl Instruction {
+    pub fn flag(&self, name: &str) -> Option<&str> {
+        self.flags.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether BuildKit makes a numbered step of it.
+    pub fn is_step(&self) -> bool {
+        matches!(self.keyword.as_str(), "RUN" | "COPY" | "ADD" | "WORKDIR")
+    }
+
+    /// The paths that a `COPY` or `ADD` takes from the build context or from `--from`, as written.
+    pub fn sources(&self) -> &[String] {
+        match (self.keyword.as_str(), self.words.split_last()) {
+            ("COPY" | "ADD", Some((_, sources))) => sources,
+            _ => &[],
+        }
+    }
+
+    /// Whether both say the same, wherever they stand.
+    pub fn same_as(&self, other: &Self) -> bool {
+        (&self.keyword, &self.text, &self.heredocs)
+            == (&other.keyword, &other.text, &other.heredocs)
+    }
+}
+
+/// An instruction's place: stage and place in it, both from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub stage: usize,
+    pub instruction: usize,
+}
+
+/// Parses any text.
+pub fn parse(text: &str) -> Dockerfile {
+    let (syntax, instructions) = lex::instructions(text);
+    let mut dockerfile = Dockerfile { syntax, ..Dockerfile::default() };
+    for instruction in instructions {
+        if instruction.keyword == "FROM" {
+            let named =
+                instruction.words.get(1).is_some_and(|word| word.eq_ignore_ascii_case("as"));
+            let name = instruction.words.get(2).filter(|_| named);
+            dockerfile.stages.push(Stage {
+                name: name.map(|name| name.to_lowercase()),
+                base: instruction.words.first().cloned().unwrap_or_default(),
+                from: instruction,
+                instructions: vec![],
+            });
+        } else if let Some(stage) = dockerfile.stages.last_mut() {
+            stage.instructions.push(instruction);
+        } else {
+            dockerfile.global.push(instruction);
+        }
+    }
+    dockerfile
+}
+
+impl Dockerfile {
+    pub fn at(&self, place: Place) -> Option<&Instruction> {
+        self.stages.get(place.stage)?.instructions.get(place.instruction)
+    }
+
+    /// The name that BuildKit gives a stage: its own, or `stage-N` from 0.
+    pub fn stage_name(&self, stage: usize) -> String {
+        let own = self.stages.get(stage).and_then(|stage| stage.name.clone());
+        own.unwrap_or_else(|| format!("stage-{stage}"))
+    }
+
+    /// The stage before `before` of that name or number.
+    pub fn stage_named(&self, name: &str, before: usize) -> Option<usize> {
+        let wanted = name.to_lowercase();
+        let earlier = self.stages.get(..before.min(self.stages.len()))?;
+        let named = earlier.iter().rposition(|stage| stage.name.as_ref() == Some(&wanted));
+        named.or_else(|| wanted.parse().ok().filter(|number| *number < earlier.len()))
+    }
+
+    /// The earlier stage that `stage` starts from.
+    pub fn parent_stage(&self, stage: usize) -> Option<usize> {
+        let base = &self.stages.get(stage)?.base;
+        let earlier = self.stages.get(..stage)?;
+        let base = base.to_lowercase();
+        earlier.iter().rposition(|stage| stage.name.as_ref() == Some(&base))
+    }
+
+    /// The images that stages start from, `scratch` and stages left out, with the values of
+    /// `args` and of the global `ARG`s filled in.
+    ///
+    /// An image whose name needs a variable that has no value here is left out: BuildKit alone
+    /// knows it, as it does `TARGETARCH`.
+    pub fn from_images(&self, args: &BTreeMap<String, String>) -> BTreeSet<String> {
+        let globals = self.globals(args);
+        let mut earlier = BTreeSet::from(["scratch"]);
+        let mut found = BTreeSet::new();
+        for stage in &self.stages {
+            let image = expand(&stage.base, &globals);
+            let whole = !image.is_empty() && variables::all_set(&stage.base, &globals);
+            if whole && !earlier.contains(image.to_lowercase().as_str()) {
+                found.insert(image);
+            }
+            earlier.extend(stage.name.as_deref());
+        }
+        found
+    }
+
+    /// The values of the `ARG`s above the first `FROM`.
+    pub fn globals(&self, args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut values = BTreeMap::new();
+        for instruction in &self.global {
+            variables::declare(instruction, args, &BTreeMap::new(), &mut values);
+        }
+        values
+    }
+
+    /// The `ARG` and `ENV` values that the instruction at `place` sees.
+    pub fn variables(
+        &self,
+        place: Place,
+        args: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let globals = self.globals(args);
+        // Each stage stands before the one that starts from it, so this ends.
+        let mut chain = vec![(place.stage, place.instruction)];
+        let mut stage = place.stage;
+        while let Some(parent) = self.parent_stage(stage) {
+            chain.push((parent, usize::MAX));
+            stage = parent;
+        }
+        let mut values = BTreeMap::new();
+        for (stage, end) in chain.into_iter().rev() {
+            let instructions = self.stages.get(stage).map_or(&[][..], |s| &s.instructions);
+            for instruction in instructions.iter().take(end) {
+                variables::declare(instruction, args, &globals, &mut values);
+            }
+        }
+        values
+    }
+
+    /// The instruction that a step's name stands for, such as `[builder 2/6] RUN make`.
+    ///
+    /// `None` where the name is of no step, of a `FROM`, or of an instruction that is not here,
+    /// such as an `ONBUILD` trigger of a base image.
+    pub fn find_step(&self, name: &str) -> Option<Place> {
+        let (head, text) = name.strip_prefix('[')?.split_once("] ")?;
+        let (before, position) = head.rsplit_once(' ').unwrap_or(("", head));
+        let number: usize = position.split_once('/')?.0.parse().ok()?;
+        // `[stage  2/10]` is padded; a platform may stand before the stage.
+        let stage = match before.split_whitespace().next_back() {
+            Some(wanted) if !wanted.contains('/') => {
+                (0..self.stages.len()).rev().find(|stage| self.stage_name(*stage) == wanted)?
+            }
+            _ if self.stages.len() == 1 => 0,
+            _ => return None,
+        };
+        let counts_from = self.stages.get(stage)?.base != "scratch";
+        let counts_from = counts_from && self.parent_stage(stage).is_none();
+        let wanted = number.checked_sub(1 + usize::from(counts_from))?;
+        let mut steps =
+            self.stages[stage].instructions.iter().enumerate().filter(|(_, i)| i.is_step());
+        let (instruction, found) = steps.nth(wanted)?;
+        let text = text.strip_prefix("LINK ").unwrap_or(text);
+        text.strip_prefix(found.keyword.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '<']))
+            .then_some(Place { stage, instruction })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use super::*;
+
+const TEXT: &str = "# syntax=docker/dockerfile:1\n# escape=`\nARG TAG=bookworm\nFROM debian:${TAG}-slim AS Builder\nARG SHA\nENV A=1 B=\"two words\"\n# a comment\nRUN echo one `\n# dropped\n\n && echo two\nCOPY --link --from=other [\"a b\", \"/c\"]\nRUN <<EOF cat\nhello\nEOF\nWORKDIR /x\nFROM builder\nCOPY . /y\n";
+
+fn image(name: &str) -> BTreeSet<String> {
+    BTreeSet::from([name.to_owned()])
+}
+
+#[test]
+fn stages_scratch_and_names_without_a_value_are_not_base_images() {
+    let text = "ARG X\nFROM --platform=$BUILDPLATFORM debian:bookworm-slim AS Builder\n\
+                FROM builder AS test\nfrom scratch as out\nFROM img:$X\n\
+                RUN <<EOF\nFROM inside:heredoc\nEOF\n";
+    let none = BTreeMap::new();
+    assert_eq!(parse(text).from_images(&none), image("debian:bookworm-slim"));
+    let args = BTreeMap::from([("X".to_owned(), "7".to_owned())]);
+    assert!(parse(text).from_images(&args).contains("img:7"));
+    assert_eq!(parse("FROM ${BASE:-debian}\n").from_images(&none), image("debian"));
+    assert_eq!(
+        parse("ARG B=out\nFROM scratch AS out\nFROM $B\n").from_images(&none),
+        BTreeSet::new()
+    );
+}
+
+#[test]
+fn stages_lines_flags_and_heredocs_are_found() {
+    let dockerfile = parse(TEXT);
+    assert_eq!(dockerfile.syntax.as_deref(), Some("docker/dockerfile:1"));
+    assert_eq!(dockerfile.from_images(&BTreeMap::new()), image("debian:bookworm-slim"));
+    let args = BTreeMap::from([("TAG".to_owned(), "trixie".to_owned())]);
+    assert_eq!(dockerfile.from_images(&args), image("debian:trixie-slim"));
+    let stage = &dockerfile.stages[0];
+    assert_eq!(stage.name.as_deref(), Some("builder"));
+    let run = &stage.instructions[2];
+    assert_eq!(
+        (run.text.as_str(), run.first_line, run.last_line),
+        ("echo one  && echo two", 8, 11)
+    );
+    let copy = &stage.instructions[3];
+    assert_eq!(copy.flag("from"), Some("other"));
+    assert_eq!(copy.flag("link"), Some(""));
+    assert_eq!(copy.sources(), ["a b"]);
+    let heredoc = &stage.instructions[4];
+    assert_eq!((heredoc.heredocs.as_slice(), heredoc.last_line), (&["hello\n".to_owned()][..], 15));
+    assert_eq!(dockerfile.parent_stage(1), Some(0));
+}
+
+#[test]
+fn a_step_is_found_by_stage_and_position() {
+    let dockerfile = parse(TEXT);
+    let line = |name: &str| {
+        dockerfile.find_step(name).and_then(|p| dockerfile.at(p)).map(|i| i.first_line)
+    };
+    assert_eq!(line("[builder 2/5] RUN echo one  && echo two"), Some(8));
+    assert_eq!(line("[linux/amd64 builder 5/5] WORKDIR /x"), Some(16));
+    assert_eq!(line("[stage-1 1/1] COPY . /y"), Some(18));
+    assert_eq!(line("[builder 1/5] FROM debian:bookworm-slim"), None);
+    assert_eq!(line("[builder 2/5] COPY a b"), None, "another instruction stands there");
+    assert_eq!(line("[internal] load build context"), None);
+    assert_eq!(
+        parse("FROM scratch\nCOPY a /\n").find_step("[1/1] COPY a /").map(|p| p.stage),
+        Some(0)
+    );
+}
+
+#[test]
+fn variables_are_those_that_stand_above() {
+    let dockerfile = parse(TEXT);
+    let args = BTreeMap::from([("SHA".to_owned(), "abc".to_owned())]);
+    let at = |stage, instruction| dockerfile.variables(Place { stage, instruction }, &args);
+    assert!(at(0, 0).is_empty());
+    assert_eq!(at(0, 2).get("SHA").map(String::as_str), Some("abc"));
+    assert_eq!(at(1, 0).get("B").map(String::as_str), Some("two words"));
+    let values = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+    assert_eq!(expand("$A-${A}-${B:-x}-${A:+y}-\\$A-$", &values), "1-1-x-y-$A-$");
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    use rand::{RngExt, SeedableRng};
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(6);
+    let pieces = [
+        "FROM", " ", "\n", "\\", "`", "#", "=", "$", "{", "}", ":-", "é", "<<", "-", "EOF", "\"",
+        "'", "[", "]", "COPY", "RUN", "--from=", "AS", "ARG", "ENV", "\t", "0", "\u{feff}", ",",
+        "escape", "\r\n", "/",
+    ];
+    for _ in 0..20_000 {
+        let count = random.random_range(0..40);
+        let text: String =
+            (0..count).map(|_| pieces[random.random_range(0..pieces.len())]).collect();
+        let dockerfile = parse(&text);
+        dockerfile.from_images(&BTreeMap::new());
+        dockerfile.find_step(&text);
+        for stage in 0..dockerfile.stages.len() {
+            let place = Place { stage, instruction: usize::MAX };
+            dockerfile.variables(place, &BTreeMap::new());
+            let lines = text.lines().count();
+            for instruction in &dockerfile.stages[stage].instructions {
+                assert!(instruction.first_line <= instruction.last_line);
+                assert!(instruction.last_line <= lines, "{text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_step_of_a_real_run_is_an_instruction_of_its_dockerfile() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = parse(&std::fs::read_to_string(root.join("Dockerfile.jq")).unwrap());
+    let journal = root.join("results/jq/2026-11-25-debug/journal.jsonl");
+    let recorded = crate::journal::Recorded::read(&journal).unwrap();
+    let first = recorded.trials.iter().filter(|trial| trial.key.commit == 0);
+    let mut seen = BTreeSet::new();
+    for step in first.flat_map(|trial| &trial.builds).flat_map(|build| build.trace.steps()) {
+        let place = dockerfile.find_step(&step.name).unwrap_or_else(|| panic!("{}", step.name));
+        let text = step.name.split_once("] ").unwrap().1;
+        let keyword = &dockerfile.at(place).unwrap().keyword;
+        assert!(text.starts_with(keyword.as_str()), "{}", step.name);
+        seen.insert(place);
+    }
+    let steps = dockerfile.stages.iter().flat_map(|s| &s.instructions).filter(|i| i.is_step());
+    assert_eq!(seen.len(), steps.count(), "each instruction is met once");
+}
