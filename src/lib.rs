@@ -9,6 +9,7 @@ pub mod fault;
 pub mod link;
 pub mod scenario;
 pub mod history;
+pub mod ignore;
 pub mod strategy;
 pub mod engine;
 pub mod registry;

@@ -9,7 +9,6 @@ mod content;
 mod credentials;
 mod filesync;
 mod local_cache;
-mod patterns;
 mod session;
 mod solve;
 mod status;

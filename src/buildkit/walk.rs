@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use bollard_buildkit_proto::fsutil::types::Stat;
 
-use super::patterns::{Matched, PatternError, Patterns, clean};
+use crate::ignore::{Matched, PatternError, Patterns, clean};
 
 /// Go's `os.FileMode` bits, which are not those of `st_mode`.
 mod mode {

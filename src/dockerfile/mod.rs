@@ -193,7 +193,8 @@ impl Dockerfile {
     pub fn find_step(&self, name: &str) -> Option<Place> {
         let (head, text) = name.strip_prefix('[')?.split_once("] ")?;
         let (before, position) = head.rsplit_once(' ').unwrap_or(("", head));
-        let number: usize = position.split_once('/')?.0.parse().ok()?;
+        let (number, total) = position.split_once('/')?;
+        let (number, total): (usize, usize) = (number.parse().ok()?, total.parse().ok()?);
         // `[stage  2/10]` is padded; a platform may stand before the stage.
         let stage = match before.split_whitespace().next_back() {
             Some(wanted) if !wanted.contains('/') => {
@@ -202,12 +203,11 @@ impl Dockerfile {
             _ if self.stages.len() == 1 => 0,
             _ => return None,
         };
-        let counts_from = self.stages.get(stage)?.base != "scratch";
-        let counts_from = counts_from && self.parent_stage(stage).is_none();
-        let wanted = number.checked_sub(1 + usize::from(counts_from))?;
-        let mut steps =
-            self.stages[stage].instructions.iter().enumerate().filter(|(_, i)| i.is_step());
-        let (instruction, found) = steps.nth(wanted)?;
+        let instructions = self.stages[stage].instructions.iter().enumerate();
+        let steps: Vec<_> = instructions.filter(|(_, instruction)| instruction.is_step()).collect();
+        // The total also counts a `FROM` of an image and the triggers (`ONBUILD`) of that image.
+        let before = total.checked_sub(steps.len())?;
+        let (instruction, found) = *steps.get(number.checked_sub(1 + before)?)?;
         let text = text.strip_prefix("LINK ").unwrap_or(text);
         text.strip_prefix(found.keyword.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '<']))

@@ -1,7 +1,7 @@
 //! `ARG` and `ENV`: what they set, and `$NAME`, `${NAME}`, `${NAME:-word}`, `${NAME:+word}`.
 //!
-//! Other forms of expansion (`#`, `%`, `/`) are left as they are written. An unset name is empty,
-//! as in BuildKit (`frontend/dockerfile/shell/lex.go`).
+//! Other operations (`#`, `%`, `/`) are not done: the value is taken as it is. An unset name is
+//! empty, as in BuildKit (`frontend/dockerfile/shell/lex.go`).
 
 use std::collections::BTreeMap;
 
@@ -48,13 +48,13 @@ pub(super) fn declare(
 
 /// `text` with its variables filled in.
 pub fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
-    expand_with(text, |name| values.get(name).map_or("", String::as_str))
+    expand_with(text, &|name| values.get(name).map_or("", String::as_str))
 }
 
 /// Whether every variable of `text` that has no word to stand in for it has a value.
 pub(super) fn all_set(text: &str, values: &BTreeMap<String, String>) -> bool {
     let mark = "\0";
-    !expand_with(text, |name| match values.get(name) {
+    !expand_with(text, &|name| match values.get(name) {
         Some(value) => value,
         None if text.contains(&format!("${{{name}:")) => "",
         None => mark,
@@ -62,7 +62,7 @@ pub(super) fn all_set(text: &str, values: &BTreeMap<String, String>) -> bool {
     .contains(mark)
 }
 
-fn expand_with<'a>(text: &str, value: impl Fn(&str) -> &'a str) -> String {
+fn expand_with<'a>(text: &str, value: &dyn Fn(&str) -> &'a str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -73,13 +73,15 @@ fn expand_with<'a>(text: &str, value: impl Fn(&str) -> &'a str) -> String {
             continue;
         }
         out.push_str(before);
-        if let Some((inside, after)) = after.strip_prefix('{').and_then(|a| a.split_once('}')) {
+        if let Some((inside, after)) = after.strip_prefix('{').and_then(braced) {
             let end = name_length(inside);
             let (name, operation) = inside.split_at(end);
             match operation.get(..2) {
-                Some(":-") if value(name).is_empty() => out.push_str(&operation[2..]),
+                Some(":-") if value(name).is_empty() => {
+                    out.push_str(&expand_with(&operation[2..], value));
+                }
                 Some(":+") if value(name).is_empty() => {}
-                Some(":+") => out.push_str(&operation[2..]),
+                Some(":+") => out.push_str(&expand_with(&operation[2..], value)),
                 _ => out.push_str(value(name)),
             }
             rest = after;
@@ -94,6 +96,22 @@ fn expand_with<'a>(text: &str, value: impl Fn(&str) -> &'a str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// What stands before the brace that closes the one before `text`, and what after it.
+fn braced(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 1;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some((&text[..at], &text[at + 1..]));
+        }
+    }
+    None
 }
 
 fn name_length(text: &str) -> usize {

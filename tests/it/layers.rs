@@ -8,18 +8,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 18] = [
+const MAY_NAME: [(&str, &[&str]); 19] = [
     ("units", &[]),
     ("link", &["units"]),
     ("fault", &[]),
     ("trace", &["units"]),
     ("dockerfile", &[]),
+    ("ignore", &[]),
     ("strategy", &[]),
     ("scenario", &["fault", "link", "strategy", "units"]),
     ("history", &["scenario"]),
     ("engine", &["units"]),
     ("registry", &["fault", "link", "units"]),
-    ("buildkit", &["trace", "units"]),
+    ("buildkit", &["ignore", "trace", "units"]),
     ("journal", &["link", "registry", "strategy", "trace", "units"]),
     (
         "trial",
@@ -42,7 +43,10 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
         ],
     ),
     ("measure", &["journal", "strategy", "trace", "units"]),
-    ("check", &["journal", "measure", "registry", "scenario", "strategy", "trace", "units"]),
+    (
+        "check",
+        &["dockerfile", "journal", "measure", "registry", "scenario", "strategy", "trace", "units"],
+    ),
     ("report", &["journal", "measure", "units"]),
     (
         "cli",

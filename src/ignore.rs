@@ -75,6 +75,17 @@ impl Patterns {
         (matched, Matched(by_pattern))
     }
 
+    /// Whether `path` matches when each of its parents is asked before it, as a walk does.
+    pub fn matches_below(&self, path: &str) -> bool {
+        let mut carried = None;
+        let mut answer = false;
+        for end in path.match_indices('/').map(|(at, _)| at).chain([path.len()]) {
+            let (matched, more) = self.matches(&path[..end], carried.as_ref());
+            (answer, carried) = (matched, Some(more));
+        }
+        answer
+    }
+
     /// Whether an including pattern could match something below the directory `path`.
     pub fn may_include_below(&self, path: &str) -> bool {
         self.may_match_below(path, false)
@@ -149,17 +160,8 @@ fn to_regex(pattern: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Whether `path` is matched when every parent is asked first, as a walk does.
     fn matches(patterns: &[&str], path: &str) -> bool {
-        let patterns = Patterns::new(patterns).unwrap();
-        let mut parent = None;
-        let mut answer = false;
-        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-        for end in ends {
-            let (matched, carried) = patterns.matches(&path[..end], parent.as_ref());
-            (answer, parent) = (matched, Some(carried));
-        }
-        answer
+        Patterns::new(patterns).unwrap().matches_below(path)
     }
 
     #[test]
