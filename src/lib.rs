@@ -18,6 +18,7 @@ pub mod trial;
 pub mod run;
 pub mod journal;
 pub mod measure;
+pub mod explain;
 pub mod check;
 pub mod report;
 pub mod cli;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::explain::ExplainError;
 use super::gate::{GateError, NotWritten};
 use crate::check::{CheckError, MergeError, ToleranceError};
 use crate::engine::EngineError;
@@ -60,6 +61,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
     }
     let usage = error.downcast_ref::<GateError>().is_some()
         || error.downcast_ref::<MergeError>().is_some()
+        || error.downcast_ref::<ExplainError>().is_some()
         || error.downcast_ref::<ToleranceError>().is_some();
     if usage {
         return Exit::Usage;

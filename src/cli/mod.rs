@@ -4,6 +4,7 @@
 
 mod check;
 mod exit;
+mod explain;
 mod gate;
 mod plugin;
 mod progress;
@@ -41,6 +42,8 @@ enum Command {
     Merge(check::MergeArgs),
     /// Write what a journal says as HTML, Markdown, CSV, JSON and charts
     Report(report::Args),
+    /// Say why steps were rebuilt, and what each cause cost
+    Explain(explain::Args),
     /// Show which engine would be used, and why
     Doctor {
         /// The engine to look at: `dockerd://[PATH]`, `docker-container://[NAME]`, `docker://`, `unix://PATH` or
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Merge(args) => check::merge(&args),
         Command::Doctor { builder } => doctor(builder.as_ref()),
         Command::Report(args) => report::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Schema { of: Described::Scenario } => {
             print(&format!("{:#}\n", crate::scenario::schema()))
         }

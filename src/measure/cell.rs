@@ -150,7 +150,7 @@ pub fn cell(lookup: &Lookup<'_>, trials: &[usize], bootstrap: &mut Bootstrap) ->
         failed_imports: rows
             .iter()
             .flat_map(|row| &row.builds)
-            .filter(|build| build.failed_imports > 0)
+            .filter(|build| !build.failed_imports.is_empty())
             .count(),
     })
 }

@@ -27,6 +27,8 @@ pub struct StepRow {
     /// As BuildKit names it, `[builder 2/6] RUN …`.
     pub name: Name,
     pub state: StepState,
+    /// The first of the trial's builds in which it appeared, by its place.
+    pub build: usize,
     /// Running it, or fetching it where a cache served it; time in several builds is added up.
     pub time: Nanos,
 }
@@ -37,8 +39,8 @@ pub struct BuildRow {
     pub target: Option<Name>,
     pub wall: Nanos,
     pub phases: Phases,
-    /// Imports that failed; the build went on without them.
-    pub failed_imports: usize,
+    /// What was said of imports that failed; the build went on without them.
+    pub failed_imports: Vec<Name>,
     /// The image's layers with their uncompressed sizes; empty where it could not be asked.
     pub layers: Vec<(Name, Bytes)>,
 }
@@ -133,7 +135,7 @@ pub fn reduce(
     let mut builds = vec![];
     for build in &trial.builds {
         let activities = activities_of(build);
-        add_steps(build, &activities, kept, names, &mut steps);
+        add_steps((builds.len(), build), &activities, kept, names, &mut steps);
         builds.push(build_row(build, &activities, names));
     }
     let mut traffic = Traffic::default();
@@ -174,13 +176,13 @@ fn build_row(
         target: build.target.as_ref().map(|target| names.number(target.as_str())),
         wall: build.wall,
         phases: sweep(activities.iter().map(|(_, activity)| *activity), build.wall),
-        failed_imports: build.import_errors.len(),
+        failed_imports: build.import_errors.iter().map(|e| names.number(e.as_str())).collect(),
         layers: layers.map(|layer| (names.number(layer.diff_id.as_str()), layer.bytes)).collect(),
     }
 }
 
 fn add_steps(
-    build: &BuildView<'_>,
+    (number, build): (usize, &BuildView<'_>),
     activities: &[(usize, Activity)],
     kept: bool,
     names: &mut Names,
@@ -210,7 +212,7 @@ fn add_steps(
             .map(|(_, activity)| activity.interval.end.saturating_sub(activity.interval.start))
             .sum();
         match steps.iter().position(|known| known.name == name) {
-            None => steps.push(StepRow { name, state, time }),
+            None => steps.push(StepRow { name, state, build: number, time }),
             // `COPY --link` makes two vertices with one name; the step is cached if both are.
             Some(known) if known >= earlier => {
                 steps[known].state = steps[known].state.min(state);

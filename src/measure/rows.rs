@@ -54,6 +54,9 @@ impl Rows {
             }
             for build in &mut trial.builds {
                 build.target = build.target.map(translate);
+                for message in &mut build.failed_imports {
+                    *message = translate(*message);
+                }
                 for (layer, _) in &mut build.layers {
                     *layer = translate(*layer);
                 }

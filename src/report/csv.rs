@@ -52,7 +52,7 @@ fn row(analysis: &Analysis, trial: &TrialRow, out: &mut dyn Write) -> io::Result
         write!(out, ",{}", time.0)?;
     }
     let lazy = trial.steps.iter().filter(|step| step.state == StepState::Lazy).count();
-    let imports: usize = trial.builds.iter().map(|build| build.failed_imports).sum();
+    let imports: usize = trial.builds.iter().map(|build| build.failed_imports.len()).sum();
     let start = trial.engine_start.map_or(String::new(), |start| start.0.to_string());
     writeln!(
         out,

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 19] = [
+const MAY_NAME: [(&str, &[&str]); 20] = [
     ("units", &[]),
     ("link", &["units"]),
     ("fault", &[]),
@@ -47,11 +47,12 @@ const MAY_NAME: [(&str, &[&str]); 19] = [
         "check",
         &["dockerfile", "journal", "measure", "registry", "scenario", "strategy", "trace", "units"],
     ),
+    ("explain", &["dockerfile", "ignore", "journal", "measure", "strategy", "trace", "units"]),
     ("report", &["journal", "measure", "units"]),
     (
         "cli",
         &[
-            "check", "engine", "history", "journal", "link", "measure", "report", "run",
+            "check", "engine", "explain", "history", "journal", "link", "measure", "report", "run",
             "scenario", "units",
         ],
     ),

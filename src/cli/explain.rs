@@ -1,0 +1,160 @@
+//! `cachefrom explain`: why steps were rebuilt, from a journal.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+use globset::{Glob, GlobMatcher};
+use serde_json::json;
+
+use super::Exit;
+use crate::explain::{self, TrialMisses, costs, explain};
+use crate::journal::Header;
+use crate::measure::Analysis;
+use crate::units::Nanos;
+
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// A journal, or the folder that holds a journal.jsonl
+    journal: PathBuf,
+    /// Only this commit: its number from 1, its message, or the start of its id
+    #[arg(long)]
+    commit: Option<String>,
+    /// Only these strategies
+    #[arg(long, value_delimiter = ',')]
+    strategy: Vec<String>,
+    /// Only steps whose name matches this pattern, such as `*COPY*`
+    #[arg(long, value_name = "GLOB")]
+    step: Option<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Form,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Form {
+    /// For people
+    Text,
+    /// Every trial's misses, and what each cause cost
+    Json,
+}
+
+/// What was asked for is not in the journal, or is no pattern.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    #[error("{journal} has no commit {asked:?}; it has:\n{known}")]
+    NoSuchCommit { journal: String, asked: String, known: String },
+    #[error("{journal} has no strategy {asked:?}; it has: {known}")]
+    NoSuchStrategy { journal: String, asked: String, known: String },
+    #[error("--step {pattern:?} is not a pattern: {source}")]
+    Pattern { pattern: String, source: globset::Error },
+}
+
+/// Prints the explanation.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let path = match args.journal.is_dir() {
+        true => args.journal.join("journal.jsonl"),
+        false => args.journal.clone(),
+    };
+    let analysis = Analysis::read(&path)?;
+    let wanted = Wanted::new(args, &path, &analysis)?;
+    let all = explain(&analysis);
+    let trials: Vec<TrialMisses> = all.into_iter().filter_map(|trial| wanted.of(trial)).collect();
+    match args.format {
+        Form::Json => {
+            let value = json!({ "schema": 1, "trials": trials, "costs": costs(&trials) });
+            super::print(&format!("{value:#}\n"))
+        }
+        Form::Text => super::print(&text(&trials, &analysis.header)),
+    }
+}
+
+fn text(trials: &[TrialMisses], header: &Header) -> String {
+    let mut text = explain::text(trials, header);
+    let costs = costs(trials);
+    let total: Nanos = costs.iter().map(|cost| cost.time).sum();
+    if !costs.is_empty() {
+        text.push_str(&format!("\nwhat the causes cost, {total} of steps in all:\n"));
+    }
+    for cost in costs {
+        let link = cost.link.map(|link| format!(" over {link}")).unwrap_or_default();
+        text.push_str(&format!(
+            "  {:>8}  {}{link}, {}: {}\n",
+            cost.time.to_string(),
+            cost.strategy,
+            explain::brief(&cost.step),
+            explain::sentence(&cost.example, header),
+        ));
+    }
+    text
+}
+
+/// Which misses were asked for.
+struct Wanted {
+    commit: Option<usize>,
+    strategies: Vec<String>,
+    step: Option<GlobMatcher>,
+}
+
+impl Wanted {
+    fn new(args: &Args, path: &Path, analysis: &Analysis) -> Result<Self, ExplainError> {
+        let journal = || path.display().to_string();
+        let commits = &analysis.header.commits;
+        let find = |asked: &str| {
+            let number = asked.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+            let number = number.filter(|place| *place < commits.len());
+            let message = || commits.iter().position(|commit| commit.message == asked);
+            let id = || commits.iter().position(|c| asked.len() >= 4 && c.id.starts_with(asked));
+            number.or_else(message).or_else(id)
+        };
+        let line = |(place, commit): (usize, &crate::journal::CommitRecord)| {
+            format!("  {} {}", place + 1, commit.message)
+        };
+        let commit = match &args.commit {
+            None => None,
+            Some(asked) => Some(find(asked).ok_or_else(|| ExplainError::NoSuchCommit {
+                journal: journal(),
+                asked: asked.clone(),
+                known: commits.iter().enumerate().map(line).collect::<Vec<_>>().join("\n"),
+            })?),
+        };
+        if let Some(asked) = args.strategy.iter().find(|name| !analysis.strategies.contains(name)) {
+            return Err(ExplainError::NoSuchStrategy {
+                journal: journal(),
+                asked: asked.clone(),
+                known: analysis.strategies.join(", "),
+            });
+        }
+        let glob = |pattern: &String| {
+            Glob::new(pattern)
+                .map(|glob| glob.compile_matcher())
+                .map_err(|source| ExplainError::Pattern { pattern: pattern.clone(), source })
+        };
+        let step = args.step.as_ref().map(glob).transpose()?;
+        Ok(Self { commit, strategies: args.strategy.clone(), step })
+    }
+
+    /// The trial with the misses that were asked for; none where it was not asked for. A miss comes
+    /// with the one where its chain begins.
+    fn of(&self, mut trial: TrialMisses) -> Option<TrialMisses> {
+        let strategy = self.strategies.is_empty() || self.strategies.contains(&trial.strategy);
+        if !strategy || self.commit.is_some_and(|commit| commit != trial.commit) {
+            return None;
+        }
+        let Some(step) = &self.step else { return Some(trial) };
+        let named: Vec<bool> = trial.misses.iter().map(|miss| step.is_match(&miss.step)).collect();
+        let kept: Vec<usize> = (0..trial.misses.len())
+            .filter(|&place| {
+                let heads = |other: usize| named[other] && trial.misses[other].first == place;
+                named[place] || (0..named.len()).any(heads)
+            })
+            .collect();
+        let place = |old: usize| kept.iter().position(|kept| *kept == old).unwrap_or(0);
+        trial.misses = kept
+            .iter()
+            .map(|&old| {
+                let miss = trial.misses[old].clone();
+                explain::Miss { first: place(miss.first), ..miss }
+            })
+            .collect();
+        (!trial.misses.is_empty()).then_some(trial)
+    }
+}

@@ -1,0 +1,164 @@
+//! What can make a step miss, as plain data.
+
+use serde::Serialize;
+
+/// Why a step was rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Cause {
+    /// The strategy reads no cache at all.
+    NoCacheRead,
+    /// No trial of the sequence had written a cache before this one.
+    FirstBuild,
+    /// BuildKit could not import the cache, and said so.
+    ImportFailed { message: String },
+    /// A cache that was to be read had not been written.
+    NeverWritten { reference: String },
+    /// The cache that held it was overwritten by another commit's.
+    Overwritten {
+        reference: String,
+        /// The commit that held it.
+        lost: usize,
+        /// The commit that wrote last.
+        by: usize,
+    },
+    /// The instruction itself.
+    Instruction {
+        change: InstructionChange,
+        /// What the other Dockerfile says; the removed instruction where one was removed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+        after: String,
+    },
+    /// The image that the stage starts from.
+    Base { before: String, after: String },
+    /// A build arg that the instruction sees.
+    Argument(Variable),
+    /// An environment variable that the Dockerfile sets.
+    Environment(Variable),
+    /// `USER` or `SHELL` above it.
+    Setting { keyword: String, before: String, after: String },
+    /// Files that a `COPY`, `ADD` or bind mount takes from the build context.
+    Files {
+        /// At most [`ChangedFile::SHOWN`].
+        files: Vec<ChangedFile>,
+        /// How many there are in all.
+        count: usize,
+    },
+    /// The step right above it was rebuilt.
+    Above { step: String },
+    /// It takes files from a stage that was rebuilt to something else.
+    Stage { stage: String },
+    /// The cache holds the final image's layers only.
+    LeftOut {
+        /// `min` or `inline`.
+        mode: String,
+    },
+    /// Nothing that the journal holds tells: every input is as it was when the cache was written.
+    Unexplained {
+        /// How many caches the build could read.
+        caches: usize,
+    },
+}
+
+/// A variable's value then and now; none where it had or has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Variable {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// The Dockerfile line that declares it, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstructionChange {
+    Changed,
+    Added,
+    /// It stood elsewhere in its stage.
+    Moved,
+    /// One that stood right above it is gone.
+    RemovedAbove,
+}
+
+/// A file of the build context that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChangedFile {
+    /// Relative to the context.
+    pub path: String,
+    pub change: FileKind,
+    /// The commit of the sequence that changed it last, by its place.
+    pub commit: usize,
+}
+
+impl ChangedFile {
+    /// How many are named; a changed folder may hold thousands.
+    pub const SHOWN: usize = 20;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    Content,
+    Mode,
+    Added,
+    Deleted,
+}
+
+/// How sure a cause is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// BuildKit said so, or text and digests differ.
+    Known,
+    /// What is left when everything that can be compared is equal.
+    Inferred,
+}
+
+impl Cause {
+    /// Whether it lies in another step.
+    pub fn is_inherited(&self) -> bool {
+        matches!(self, Self::Above { .. } | Self::Stage { .. })
+    }
+
+    /// Whether it says of all steps of a trial at once that there was no cache.
+    pub fn is_of_all(&self) -> bool {
+        matches!(self, Self::NoCacheRead | Self::FirstBuild | Self::NeverWritten { .. })
+    }
+
+    /// How sure it is whenever it is given.
+    pub fn evidence(&self) -> Evidence {
+        match self {
+            Self::Stage { .. }
+            | Self::LeftOut { .. }
+            | Self::Overwritten { .. }
+            | Self::Unexplained { .. } => Evidence::Inferred,
+            _ => Evidence::Known,
+        }
+    }
+
+    /// One word for the kind, as in the serialized form.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoCacheRead => "no-cache-read",
+            Self::FirstBuild => "first-build",
+            Self::ImportFailed { .. } => "import-failed",
+            Self::NeverWritten { .. } => "never-written",
+            Self::Overwritten { .. } => "overwritten",
+            Self::Instruction { .. } => "instruction",
+            Self::Base { .. } => "base",
+            Self::Argument(_) => "argument",
+            Self::Environment(_) => "environment",
+            Self::Setting { .. } => "setting",
+            Self::Files { .. } => "files",
+            Self::Above { .. } => "above",
+            Self::Stage { .. } => "stage",
+            Self::LeftOut { .. } => "left-out",
+            Self::Unexplained { .. } => "unexplained",
+        }
+    }
+}

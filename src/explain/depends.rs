@@ -1,0 +1,59 @@
+//! What a step is made from: the step above it, other stages, the build context.
+
+use crate::dockerfile::{Dockerfile, Instruction, Place};
+
+use super::compare::steps;
+
+/// The step right above `place`: in its stage, or the last one of the stage it starts from.
+pub fn above(dockerfile: &Dockerfile, place: Place) -> Option<Place> {
+    let own = steps(dockerfile, place.stage);
+    let before = own.iter().rev().find(|(other, _)| *other < place);
+    before.map(|(place, _)| *place).or_else(|| last_below(dockerfile, place.stage))
+}
+
+/// The last step of the stages that `stage` starts from.
+fn last_below(dockerfile: &Dockerfile, stage: usize) -> Option<Place> {
+    let mut stage = dockerfile.parent_stage(stage);
+    while let Some(current) = stage {
+        if let Some((place, _)) = steps(dockerfile, current).last() {
+            return Some(*place);
+        }
+        stage = dockerfile.parent_stage(current);
+    }
+    None
+}
+
+/// The stages that the instruction at `place` takes files from, by `--from` or by mounts.
+pub fn takes_from(dockerfile: &Dockerfile, place: Place) -> Vec<usize> {
+    let Some(instruction) = dockerfile.at(place) else { return vec![] };
+    let copied = instruction.flag("from").into_iter();
+    let mounts = mounts(instruction).into_iter();
+    let mounted = mounts.filter_map(|mount| option(mount, &["from"]));
+    copied.chain(mounted).filter_map(|name| dockerfile.stage_named(name, place.stage)).collect()
+}
+
+/// The paths of the build context that bind mounts show to an instruction.
+pub fn bound_from_context(instruction: &Instruction) -> Vec<String> {
+    let mounts = mounts(instruction).into_iter();
+    let bound = mounts.filter(|mount| matches!(option(mount, &["type"]), None | Some("bind")));
+    let own = bound.filter(|mount| option(mount, &["from"]).is_none());
+    own.map(|mount| option(mount, &["source", "src"]).unwrap_or(".").to_owned()).collect()
+}
+
+/// The targets of an instruction's cache mounts.
+pub fn cache_mounts(instruction: &Instruction) -> Vec<String> {
+    let mounts = mounts(instruction).into_iter();
+    let caches = mounts.filter(|mount| option(mount, &["type"]) == Some("cache"));
+    let target = |mount| option(mount, &["target", "dst", "destination"]);
+    caches.filter_map(target).map(str::to_owned).collect()
+}
+
+fn mounts(instruction: &Instruction) -> Vec<&str> {
+    let flags = instruction.flags.iter().filter(|(name, _)| name == "mount");
+    flags.map(|(_, value)| value.as_str()).collect()
+}
+
+fn option<'a>(mount: &'a str, names: &[&str]) -> Option<&'a str> {
+    let mut pairs = mount.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| names.contains(name)).map(|(_, value)| value)
+}

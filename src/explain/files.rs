@@ -1,0 +1,181 @@
+//! The build context at each commit, and what of it an instruction takes.
+//!
+//! Kept as each path's changes over the sequence, since a context of 20,000 files changes little
+//! from one commit to the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ignore::{Patterns, clean};
+use crate::journal::CommitRecord;
+
+use super::cause::{ChangedFile, FileKind};
+
+/// A file's git object and mode; `None` where it is not there.
+type State<'a> = Option<(&'a str, u32)>;
+
+/// Every file of the build context over the commit sequence.
+pub struct Files<'a> {
+    /// By path: what it became at which commits.
+    versions: BTreeMap<&'a str, Vec<(usize, State<'a>)>>,
+    /// By commit: the paths that changed.
+    changed: Vec<Vec<&'a str>>,
+    ignored: Vec<Option<Patterns>>,
+    ignore_texts: Vec<Option<&'a str>>,
+}
+
+impl<'a> Files<'a> {
+    pub fn new(commits: &'a [CommitRecord]) -> Self {
+        let mut versions: BTreeMap<&str, Vec<(usize, State<'a>)>> = BTreeMap::new();
+        for (place, commit) in commits.iter().enumerate() {
+            for change in &commit.changes {
+                let state = change.object.as_deref().map(|object| (object, change.mode));
+                versions.entry(&change.path).or_default().push((place, state));
+            }
+        }
+        let paths = |commit: &'a CommitRecord| commit.changes.iter().map(|c| c.path.as_str());
+        Self {
+            versions,
+            changed: commits.iter().map(|commit| paths(commit).collect()).collect(),
+            ignored: commits.iter().map(|c| c.dockerignore.as_deref().and_then(ignored)).collect(),
+            ignore_texts: commits.iter().map(|commit| commit.dockerignore.as_deref()).collect(),
+        }
+    }
+
+    /// Files that match `wanted` and differ between the commits `before` and `now`, by path.
+    pub fn changed(&self, before: usize, now: usize, wanted: &Wanted) -> Vec<ChangedFile> {
+        let (first, last) = (before.min(now), before.max(now));
+        let candidates: BTreeSet<&str> =
+            if self.ignore_texts.get(before) == self.ignore_texts.get(now) {
+                let between = self.changed.get(first + 1..=last).unwrap_or_default();
+                between.iter().flatten().copied().collect()
+            } else {
+                // What the ignore file lets in has changed, so any file may have come or gone.
+                self.versions.keys().copied().collect()
+            };
+        let mut found = vec![];
+        for path in candidates.into_iter().filter(|path| wanted.takes(path)) {
+            let change = match (self.at(before, path), self.at(now, path)) {
+                (None, None) => continue,
+                (None, Some(_)) => FileKind::Added,
+                (Some(_), None) => FileKind::Deleted,
+                (Some(old), Some(new)) if old == new => continue,
+                (Some(old), Some(new)) if old.0 == new.0 => FileKind::Mode,
+                (Some(_), Some(_)) => FileKind::Content,
+            };
+            let commit = self.last_change(path, now);
+            found.push(ChangedFile { path: path.to_owned(), change, commit });
+        }
+        found
+    }
+
+    /// What the build context holds at `commit` under `path`.
+    fn at(&self, commit: usize, path: &str) -> State<'a> {
+        let ignored = self.ignored.get(commit).and_then(Option::as_ref);
+        if ignored.is_some_and(|patterns| patterns.matches_below(path)) {
+            return None;
+        }
+        let versions = self.versions.get(path)?;
+        versions.iter().rev().find(|(place, _)| *place <= commit)?.1
+    }
+
+    fn last_change(&self, path: &str, now: usize) -> usize {
+        let versions = self.versions.get(path).map_or(&[][..], Vec::as_slice);
+        versions.iter().rev().find(|(place, _)| *place <= now).map_or(now, |(place, _)| *place)
+    }
+}
+
+/// The patterns of an ignore file; those that cannot be read let everything in.
+fn ignored(text: &str) -> Option<Patterns> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    Patterns::new(&lines.collect::<Vec<_>>()).ok()
+}
+
+/// What an instruction takes from the build context.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    everything: bool,
+    sources: Option<Patterns>,
+    excluded: Option<Patterns>,
+}
+
+impl Wanted {
+    /// The paths `sources`, as a `COPY` writes them, without what `--exclude` names.
+    pub fn new(sources: &[String], excluded: &[&str]) -> Self {
+        let sources: Vec<String> = sources.iter().map(|source| clean(source)).collect();
+        Self {
+            everything: sources.iter().any(|source| source == "." || source == ".."),
+            sources: Patterns::new(&sources).ok(),
+            excluded: Patterns::new(excluded).ok().filter(|patterns| !patterns.is_empty()),
+        }
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        let wanted = self.everything
+            || self.sources.as_ref().is_some_and(|sources| sources.matches_below(path));
+        wanted && !self.excluded.as_ref().is_some_and(|patterns| patterns.matches_below(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::FileChange;
+
+    fn commit(changes: &[(&str, Option<&str>, u32)], ignore: Option<&str>) -> CommitRecord {
+        let change = |&(path, object, mode): &(&str, Option<&str>, u32)| FileChange {
+            path: path.into(),
+            object: object.map(str::to_owned),
+            mode,
+        };
+        CommitRecord {
+            id: String::new(),
+            message: String::new(),
+            branch: "main".into(),
+            parent: None,
+            args: BTreeMap::new(),
+            dockerfile: None,
+            dockerignore: ignore.map(str::to_owned),
+            changes: changes.iter().map(change).collect(),
+        }
+    }
+
+    fn names(found: &[ChangedFile]) -> Vec<(&str, FileKind, usize)> {
+        found.iter().map(|file| (file.path.as_str(), file.change, file.commit)).collect()
+    }
+
+    #[test]
+    fn only_files_that_an_instruction_takes_and_that_differ_are_named() {
+        let commits = [
+            commit(&[("src/a", Some("1"), 0o100644), ("doc/b", Some("1"), 0o100644)], None),
+            commit(&[("src/a", Some("2"), 0o100644), ("doc/b", Some("2"), 0o100644)], None),
+            commit(&[("src/a", Some("1"), 0o100644), ("src/c", Some("1"), 0o100644)], None),
+            commit(&[("src/c", Some("1"), 0o100755), ("src/a", None, 0)], None),
+        ];
+        let files = Files::new(&commits);
+        let src = Wanted::new(&["./src/".to_owned()], &[]);
+        assert_eq!(names(&files.changed(0, 1, &src)), [("src/a", FileKind::Content, 1)]);
+        // There and back again.
+        assert_eq!(names(&files.changed(0, 2, &src)), [("src/c", FileKind::Added, 2)]);
+        assert_eq!(
+            names(&files.changed(2, 3, &src)),
+            [("src/a", FileKind::Deleted, 3), ("src/c", FileKind::Mode, 3)]
+        );
+        let all = Wanted::new(&[".".to_owned()], &["src"]);
+        assert_eq!(names(&files.changed(0, 3, &all)), [("doc/b", FileKind::Content, 1)]);
+        let some = Wanted::new(&["*/b".to_owned()], &[]);
+        assert_eq!(names(&files.changed(0, 1, &some)), [("doc/b", FileKind::Content, 1)]);
+    }
+
+    #[test]
+    fn a_changed_ignore_file_adds_and_takes_files() {
+        let commits = [
+            commit(&[("a.log", Some("1"), 0o100644), ("b", Some("1"), 0o100644)], Some("*.log\n")),
+            commit(&[], Some("# none\n")),
+            commit(&[("a.log", Some("2"), 0o100644)], Some("*.log\n")),
+        ];
+        let files = Files::new(&commits);
+        let all = Wanted::new(&[".".to_owned()], &[]);
+        assert_eq!(names(&files.changed(0, 1, &all)), [("a.log", FileKind::Added, 0)]);
+        assert_eq!(names(&files.changed(0, 2, &all)), []);
+    }
+}

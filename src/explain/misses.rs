@@ -1,0 +1,249 @@
+//! From a trial's rebuilt steps to their causes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::dockerfile::{Dockerfile, Place};
+use crate::journal::Outcome;
+use crate::measure::{Analysis, StepRow, StepState, TrialRow};
+use crate::strategy::EngineUse;
+
+use super::cause::Cause;
+use super::compare::{Comparison, Revision};
+use super::depends::{above, cache_mounts, takes_from};
+use super::files::Files;
+use super::sources::{Extent, Readable, Source, Sources};
+use super::{Miss, TrialMisses};
+
+/// Explains trials of one journal, one after the other, and remembers what it compared.
+pub struct Explainer<'a> {
+    analysis: &'a Analysis,
+    revisions: Vec<Revision<'a>>,
+    files: Files<'a>,
+    sources: Sources<'a>,
+    compared: HashMap<(usize, usize), Comparison>,
+}
+
+/// The rebuilt steps of a trial that an instruction is known for, by their places among all.
+type Rebuilt = BTreeMap<Place, usize>;
+
+/// A rebuilt step and the trial around it.
+#[derive(Clone, Copy)]
+struct Trial<'t> {
+    row: &'t TrialRow,
+    step: &'t StepRow,
+    readable: &'t Readable,
+    rebuilt: &'t Rebuilt,
+    /// Every rebuilt step.
+    steps: &'t [(&'t StepRow, Option<Place>)],
+}
+
+impl<'a> Explainer<'a> {
+    pub fn new(analysis: &'a Analysis) -> Self {
+        let commits = &analysis.header.commits;
+        Self {
+            analysis,
+            revisions: commits.iter().enumerate().map(|(n, c)| Revision::new(n, c)).collect(),
+            files: Files::new(commits),
+            sources: Sources::new(&analysis.header, &analysis.trials),
+            compared: HashMap::new(),
+        }
+    }
+
+    /// The misses of `row`; none where nothing was built or the journal does not hold its commit.
+    pub fn trial(&mut self, row: &TrialRow) -> Option<TrialMisses> {
+        if matches!(row.outcome, Outcome::Broken { .. }) || row.commit >= self.revisions.len() {
+            return None;
+        }
+        let mut misses: Vec<Miss> = vec![];
+        let mut rebuilt = Rebuilt::new();
+        let missed = row.steps.iter().filter(|step| step.state == StepState::Rebuilt);
+        let mut places: Vec<(&StepRow, Option<Place>)> =
+            missed.map(|step| (step, self.dockerfile(row).find_step(self.text(step)))).collect();
+        // Steps of which no instruction is known come last, as they came.
+        places.sort_by_key(|(_, place)| (place.is_none(), *place));
+        for (number, (_, place)) in places.iter().enumerate() {
+            if let Some(place) = place {
+                rebuilt.insert(*place, number);
+            }
+        }
+        for (number, (step, place)) in places.iter().enumerate() {
+            let readable = self.sources.of(row, step.build);
+            let trial = Trial { row, step, readable: &readable, rebuilt: &rebuilt, steps: &places };
+            let (cause, because, against) = self.cause(&trial, *place);
+            let instruction = place.and_then(|place| self.dockerfile(row).at(place));
+            let fresh = self.sources.strategy(row).is_some_and(|s| s.engine == EngineUse::Fresh);
+            misses.push(Miss {
+                step: self.text(step).to_owned(),
+                line: instruction.map(|instruction| instruction.first_line),
+                time: step.time,
+                evidence: cause.evidence(),
+                cause,
+                first: because.unwrap_or(number),
+                against,
+                empty_mounts: instruction.filter(|_| fresh).map(cache_mounts).unwrap_or_default(),
+            });
+        }
+        follow(&mut misses);
+        Some(TrialMisses {
+            round: row.round,
+            strategy: self.analysis.strategies.get(row.strategy).cloned().unwrap_or_default(),
+            link: self.analysis.links.get(row.link).cloned().flatten(),
+            commit: row.commit,
+            cached: row.cached(),
+            misses,
+        })
+    }
+
+    fn text(&self, step: &StepRow) -> &'a str {
+        self.analysis.text(step.name)
+    }
+
+    fn dockerfile(&self, row: &TrialRow) -> &Dockerfile {
+        &self.revisions[row.commit].dockerfile
+    }
+
+    /// The cause, the rebuilt step it lies in if that is another, and the commit compared with.
+    fn cause(
+        &mut self,
+        trial: &Trial<'_>,
+        place: Option<Place>,
+    ) -> (Cause, Option<usize>, Option<usize>) {
+        let Trial { row, readable, .. } = *trial;
+        if !readable.reads {
+            return (Cause::NoCacheRead, None, None);
+        }
+        if readable.sources.is_empty() {
+            let cause = match readable.missing.first() {
+                Some(reference) if readable.any_before => {
+                    Cause::NeverWritten { reference: reference.clone() }
+                }
+                _ => Cause::FirstBuild,
+            };
+            return (cause, None, None);
+        }
+        let Some(place) = place else {
+            return (Cause::Unexplained { caches: readable.sources.len() }, None, None);
+        };
+        let nearest = self.nearest(row.commit, place, &readable.sources);
+        let against = Some(nearest.commit);
+        let own = self.compared(nearest.commit, row.commit).own(place).cloned();
+        let lost = own.is_some().then(|| self.lost(row.commit, place, readable)).flatten();
+        if let Some((lost, reference)) = lost {
+            let cause = Cause::Overwritten { reference, lost, by: nearest.commit };
+            return (cause, None, Some(lost));
+        }
+        if let Some(cause) = own {
+            return (cause, None, against);
+        }
+        let (cause, because) =
+            self.inherited(trial, place).unwrap_or_else(|| (self.left(trial, place), None));
+        (cause, because, against)
+    }
+
+    /// The rebuilt step or stage that the one at `place` is made from.
+    fn inherited(&self, trial: &Trial<'_>, place: Place) -> Option<(Cause, Option<usize>)> {
+        let Trial { row, rebuilt, steps, .. } = *trial;
+        let dockerfile = self.dockerfile(row);
+        if let Some(&number) = above(dockerfile, place).and_then(|above| rebuilt.get(&above)) {
+            let step = steps.get(number).map(|(step, _)| self.text(step).to_owned());
+            let step = step.unwrap_or_default();
+            return Some((Cause::Above { step }, Some(number)));
+        }
+        takes_from(dockerfile, place).into_iter().find_map(|stage| {
+            let (_, number) = rebuilt
+                .iter()
+                .filter(|(other, _)| is_in(dockerfile, **other, stage))
+                .max_by_key(|(other, _)| **other)?;
+            Some((Cause::Stage { stage: dockerfile.stage_name(stage) }, Some(*number)))
+        })
+    }
+
+    /// Why a step missed whose every input is as it was.
+    fn left(&mut self, trial: &Trial<'_>, place: Place) -> Cause {
+        let Trial { row, step, readable, .. } = *trial;
+        let unexplained = Cause::Unexplained { caches: readable.sources.len() };
+        let failed = row.builds.get(step.build).and_then(|build| build.failed_imports.first());
+        let unaffected: Vec<&Source> = readable
+            .sources
+            .iter()
+            .filter(|source| !self.compared(source.commit, row.commit).is_affected(place))
+            .collect();
+        let holding = unaffected.iter().any(|source| self.holds(source, row, place));
+        if let (Some(message), true) = (failed, holding || unaffected.is_empty()) {
+            return Cause::ImportFailed { message: self.analysis.text(*message).to_owned() };
+        }
+        if holding {
+            return unexplained;
+        }
+        let left_out = unaffected.iter().find_map(|source| match &source.extent {
+            Extent::Image(mode) => Some(mode.clone()),
+            Extent::All => None,
+        });
+        left_out.map_or(unexplained, |mode| Cause::LeftOut { mode })
+    }
+
+    /// Whether the cache holds the step at `place`, going by how much of a build it holds.
+    fn holds(&self, source: &Source, row: &TrialRow, place: Place) -> bool {
+        let dockerfile = self.dockerfile(row);
+        let last = dockerfile.stages.len().saturating_sub(1);
+        let stage = source.target.as_deref();
+        let stage =
+            stage.map_or(Some(last), |name| dockerfile.stage_named(name, dockerfile.stages.len()));
+        match &source.extent {
+            Extent::All => true,
+            Extent::Image(_) => stage.is_some_and(|stage| is_in(dockerfile, place, stage)),
+        }
+    }
+
+    /// The source of which most is as it was: for the step itself, then all in all, then the latest.
+    fn nearest(&mut self, now: usize, place: Place, sources: &[Source]) -> Source {
+        let mut scored: Vec<(bool, usize, usize, &Source)> = sources
+            .iter()
+            .map(|source| {
+                let compared = self.compared(source.commit, now);
+                (!compared.is_affected(place), compared.same(), source.commit, source)
+            })
+            .collect();
+        scored.sort_by_key(|(same, count, commit, _)| (*same, *count, *commit));
+        // The caller has at least one source.
+        scored.last().map_or_else(|| sources[0].clone(), |(.., source)| (*source).clone())
+    }
+
+    /// An overwritten cache in which the step and all it is made from are as they are now.
+    fn lost(&mut self, now: usize, place: Place, readable: &Readable) -> Option<(usize, String)> {
+        readable.overwritten.iter().rev().find_map(|source| {
+            let same = !self.compared(source.commit, now).is_affected(place);
+            let reference = source.reference.clone()?;
+            same.then_some((source.commit, reference))
+        })
+    }
+
+    fn compared(&mut self, before: usize, now: usize) -> &Comparison {
+        let (revisions, files) = (&self.revisions, &self.files);
+        self.compared
+            .entry((before, now))
+            .or_insert_with(|| Comparison::of(&revisions[before], &revisions[now], files))
+    }
+}
+
+/// Whether `place` is in `stage` or in one that it starts from.
+fn is_in(dockerfile: &Dockerfile, place: Place, stage: usize) -> bool {
+    let mut chain = std::iter::successors(Some(stage), |stage| dockerfile.parent_stage(*stage));
+    chain.any(|stage| stage == place.stage)
+}
+
+/// Makes each miss point at the step where its chain begins.
+fn follow(misses: &mut [Miss]) {
+    for number in 0..misses.len() {
+        let mut first = misses[number].first;
+        // At most as many steps as there are, whatever the journal holds.
+        for _ in 0..misses.len() {
+            let Some(next) = misses.get(first).map(|miss| miss.first) else { break };
+            if next == first {
+                break;
+            }
+            first = next;
+        }
+        misses[number].first = first;
+    }
+}

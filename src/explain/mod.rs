@@ -1,0 +1,73 @@
+//! Why steps were rebuilt: for each, the first cause and the chain below it.
+//!
+//! Works from a journal alone. A rebuilt step is held against the nearest commit whose cache the
+//! trial could read (`sources`); what differs there is its cause (`compare`). Surprising: a
+//! difference never makes a miss of its own accord. Only steps that the trace shows as rebuilt are
+//! explained, so an explanation cannot contradict it.
+
+mod cause;
+mod compare;
+mod cost;
+mod depends;
+mod files;
+mod misses;
+mod sources;
+mod words;
+
+use serde::Serialize;
+
+use crate::measure::Analysis;
+use crate::units::Nanos;
+
+pub use cause::{Cause, ChangedFile, Evidence, FileKind, InstructionChange};
+pub use cost::{Cost, costs};
+pub use words::{brief, sentence, text};
+
+use misses::Explainer;
+
+/// The rebuilt steps of one trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TrialMisses {
+    /// From 0, as in journals.
+    pub round: u32,
+    pub strategy: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// The commit's place in the sequence, from 0.
+    pub commit: usize,
+    /// Steps that a cache served.
+    pub cached: usize,
+    /// In the order of the Dockerfile.
+    pub misses: Vec<Miss>,
+}
+
+/// One rebuilt step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Miss {
+    /// As BuildKit names it, `[builder 2/6] RUN …`.
+    pub step: String,
+    /// The Dockerfile line on which its instruction begins, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// How long it ran, in nanoseconds.
+    pub time: Nanos,
+    pub cause: Cause,
+    pub evidence: Evidence,
+    /// The place in [`TrialMisses::misses`] of the step where the chain begins; its own if here.
+    pub first: usize,
+    /// The commit whose cache came nearest, by its place in the sequence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<usize>,
+    /// Targets of its cache mounts, which were empty because the engine was new.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub empty_mounts: Vec<String>,
+}
+
+/// Every trial that was played to the end or failed in a step, in the journal's order.
+pub fn explain(analysis: &Analysis) -> Vec<TrialMisses> {
+    let mut explainer = Explainer::new(analysis);
+    analysis.trials.iter().filter_map(|trial| explainer.trial(trial)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! Explanations in words, for people.
+
+use std::fmt::Write as _;
+
+use similar::{ChangeTag, TextDiff};
+
+use crate::journal::Header;
+use crate::units::Nanos;
+
+use super::cause::{Cause, ChangedFile, Evidence, FileKind, InstructionChange, Variable};
+use super::{Miss, TrialMisses};
+
+/// How many characters of a step's name are shown.
+const WIDTH: usize = 90;
+
+/// How many files a sentence names.
+const NAMED: usize = 3;
+
+/// The cause in one sentence, without its step.
+pub fn sentence(cause: &Cause, header: &Header) -> String {
+    let commit = |place: usize| named(header, place);
+    match cause {
+        Cause::NoCacheRead => "the strategy reads no cache".into(),
+        Cause::FirstBuild => "nothing had written a cache yet".into(),
+        Cause::ImportFailed { message } => format!("the cache could not be imported: {message}"),
+        Cause::NeverWritten { reference } => {
+            format!("nothing was ever written to the cache {}", short(reference))
+        }
+        Cause::Overwritten { reference, lost, by } => format!(
+            "the cache {} held it after {} and was overwritten by {}",
+            short(reference),
+            commit(*lost),
+            commit(*by)
+        ),
+        Cause::Instruction { change, before, .. } => match change {
+            InstructionChange::Changed => "the instruction changed".into(),
+            InstructionChange::Added => "the instruction is new".into(),
+            InstructionChange::Moved => "the instruction stood elsewhere in its stage".into(),
+            InstructionChange::RemovedAbove => {
+                format!("right above it {} is gone", before.as_deref().unwrap_or("an instruction"))
+            }
+        },
+        Cause::Base { before, after } => format!("the base image was {before} and is {after}"),
+        Cause::Argument(variable) => format!("the build arg {}", changed(variable)),
+        Cause::Environment(variable) => format!("the variable {}", changed(variable)),
+        Cause::Setting { keyword, before, after } => {
+            format!("{keyword} was {} and is {}", quoted(before), quoted(after))
+        }
+        Cause::Files { files, count } => of_files(files, *count, header),
+        Cause::Above { step } => format!("{} above it was rebuilt", brief(step)),
+        Cause::Stage { stage } => format!("it takes files from stage {stage}, which was rebuilt"),
+        Cause::LeftOut { mode } => format!(
+            "nothing changed: a cache of {} holds the final image's layers, and this step has none there",
+            if mode == "min" { "mode=min" } else { "type=inline" }
+        ),
+        Cause::Unexplained { caches: 2.. } => {
+            "nothing that is recorded changed, and a cache that could be read should hold it; BuildKit does not \
+             always find what one of several caches holds (moby/buildkit#6418)"
+                .into()
+        }
+        Cause::Unexplained { .. } => {
+            "nothing that is recorded changed, and the cache that was read should hold it".into()
+        }
+    }
+}
+
+/// All of `trials` in words, those that say the same in several rounds once.
+pub fn text(trials: &[TrialMisses], header: &Header) -> String {
+    let mut out = String::new();
+    let mut trials: Vec<&TrialMisses> = trials.iter().collect();
+    // Strategies in the order of the header, though rounds shuffle them.
+    let order = |trial: &TrialMisses| {
+        header.strategies.iter().position(|strategy| strategy.name == trial.strategy)
+    };
+    trials.sort_by_key(|trial| (trial.link.clone(), order(trial), trial.commit, trial.round));
+    let mut done = vec![false; trials.len()];
+    for (place, trial) in trials.iter().enumerate() {
+        if done[place] {
+            continue;
+        }
+        let same: Vec<usize> = (place..trials.len())
+            .filter(|&other| !done[other] && says_the_same(trial, trials[other]))
+            .collect();
+        same.iter().for_each(|&other| done[other] = true);
+        let rounds: Vec<String> =
+            same.iter().map(|&other| (trials[other].round + 1).to_string()).collect();
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        one(&mut out, trial, &rounds, header);
+    }
+    out
+}
+
+fn says_the_same(a: &TrialMisses, b: &TrialMisses) -> bool {
+    let misses = |trial: &TrialMisses| -> Vec<(String, Cause)> {
+        trial.misses.iter().map(|miss| (miss.step.clone(), miss.cause.clone())).collect()
+    };
+    (&a.strategy, &a.link, a.commit) == (&b.strategy, &b.link, b.commit) && misses(a) == misses(b)
+}
+
+fn one(out: &mut String, trial: &TrialMisses, rounds: &[String], header: &Header) {
+    let link = trial.link.as_ref().map(|link| format!(" over {link}")).unwrap_or_default();
+    let time: Nanos = trial.misses.iter().map(|miss| miss.time).sum();
+    let (missed, all) = (trial.misses.len(), trial.misses.len() + trial.cached);
+    let rounds = match rounds {
+        [round] => format!("round {round}"),
+        rounds => format!("rounds {}", rounds.join(", ")),
+    };
+    let head = format!("{}{link}, {}, {rounds}", trial.strategy, named(header, trial.commit));
+    let _ = match missed {
+        0 => writeln!(out, "{head}: every step came from a cache"),
+        _ => writeln!(out, "{head}: {missed} of {all} steps rebuilt, {time}"),
+    };
+    let heads = trial.misses.iter().enumerate().filter(|(place, miss)| miss.first == *place);
+    for (place, miss) in heads {
+        if miss.cause.is_of_all() {
+            let before = trial.misses[..place].iter().any(|other| other.cause == miss.cause);
+            if !before {
+                let _ = writeln!(out, "  {} ({})", sentence(&miss.cause, header), sure(miss));
+            }
+            continue;
+        }
+        let line = miss.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        let _ = writeln!(out, "  {line}{}  {}", brief(&miss.step), miss.time);
+        let _ = writeln!(out, "    {} ({})", sentence(&miss.cause, header), sure(miss));
+        diff(out, &miss.cause);
+        below(out, trial, place);
+        for target in &miss.empty_mounts {
+            let _ = writeln!(out, "    its cache mount {target} was empty: the engine was new");
+        }
+    }
+}
+
+fn sure(miss: &Miss) -> &'static str {
+    match miss.evidence {
+        Evidence::Known => "known",
+        Evidence::Inferred => "inferred",
+    }
+}
+
+/// A step's name in one line of at most [`WIDTH`] characters.
+pub fn brief(step: &str) -> String {
+    let mut words = step.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = words.char_indices().nth(WIDTH) {
+        words.truncate(end);
+        words.push('…');
+    }
+    words
+}
+
+fn below(out: &mut String, trial: &TrialMisses, first: usize) {
+    let chain: Vec<&Miss> = trial
+        .misses
+        .iter()
+        .enumerate()
+        .filter(|(place, miss)| miss.first == first && *place != first)
+        .map(|(_, miss)| miss)
+        .collect();
+    if chain.is_empty() {
+        return;
+    }
+    let time: Nanos = chain.iter().map(|miss| miss.time).sum();
+    let count = chain.len();
+    let _ = writeln!(out, "    and with it {count} more, {time}:");
+    for miss in chain {
+        let _ = writeln!(out, "      {}", brief(&miss.step));
+    }
+}
+
+/// The lines of an instruction that changed.
+fn diff(out: &mut String, cause: &Cause) {
+    let Cause::Instruction { change: InstructionChange::Changed, before: Some(before), after } =
+        cause
+    else {
+        return;
+    };
+    for change in TextDiff::from_lines(before, after).iter_all_changes() {
+        let sign = match change.tag() {
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+            ChangeTag::Equal => ' ',
+        };
+        let _ = writeln!(out, "      {sign} {}", change.value().trim_end());
+    }
+}
+
+fn of_files(files: &[ChangedFile], count: usize, header: &Header) -> String {
+    let one = |file: &ChangedFile| {
+        let what = match file.change {
+            FileKind::Content => "changed",
+            FileKind::Mode => "has another mode",
+            FileKind::Added => "is new",
+            FileKind::Deleted => "is gone",
+        };
+        format!("{} {what} ({})", file.path, named(header, file.commit))
+    };
+    let mut text = files.iter().take(NAMED).map(one).collect::<Vec<_>>().join(", ");
+    if count > NAMED {
+        let _ = write!(text, " and {} more files", count - NAMED);
+    }
+    text
+}
+
+fn changed(variable: &Variable) -> String {
+    let value = |value: &Option<String>| value.as_deref().map_or("not set".into(), quoted);
+    let line = variable.line.map(|line| format!(" (declared on line {line})")).unwrap_or_default();
+    let Variable { name, before, after, .. } = variable;
+    format!("{name} was {} and is {}{line}", value(before), value(after))
+}
+
+fn quoted(text: &str) -> String {
+    if text.is_empty() { "empty".into() } else { format!("{text:?}") }
+}
+
+/// A cache's name without the place of the run's own registry.
+fn short(reference: &str) -> &str {
+    reference.strip_prefix("repo:").unwrap_or(reference)
+}
+
+fn named(header: &Header, place: usize) -> String {
+    let message = header.commits.get(place).map(|c| c.message.lines().next().unwrap_or_default());
+    format!("commit {} “{}”", place + 1, message.unwrap_or_default())
+}
