@@ -56,8 +56,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let analysis = Analysis::read(&path)?;
     let wanted = Wanted::new(args, &path, &analysis)?;
-    let all = explain(&analysis);
-    let trials: Vec<TrialMisses> = all.into_iter().filter_map(|trial| wanted.of(trial)).collect();
+    let trials: Vec<TrialMisses> =
+        explain(&analysis).filter_map(|trial| wanted.of(trial)).collect();
     match args.format {
         Form::Json => {
             let value = json!({ "schema": 1, "trials": trials, "costs": costs(&trials) });

@@ -21,6 +21,9 @@ pub enum Cause {
         lost: usize,
         /// The commit that wrote last.
         by: usize,
+        /// The target that was built then, where the scenario names targets.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
     },
     /// The instruction itself.
     Instruction {

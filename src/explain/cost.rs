@@ -1,5 +1,6 @@
 //! What each cause cost over a run.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -33,22 +34,26 @@ pub struct Cost {
 
 /// What causes cost, dearest first. A strategy that reads no cache and first builds have no choice,
 /// and are left out.
-pub fn costs(trials: &[TrialMisses]) -> Vec<Cost> {
-    let mut found: BTreeMap<(&str, Option<&str>, String, &'static str), Cost> = BTreeMap::new();
+pub fn costs<T: Borrow<TrialMisses>>(trials: impl IntoIterator<Item = T>) -> Vec<Cost> {
+    let mut found: BTreeMap<Key, Cost> = BTreeMap::new();
     for trial in trials {
-        let mut met = BTreeSet::new();
-        for miss in &trial.misses {
-            let Some(first) = trial.misses.get(miss.first) else { continue };
+        let trial: &TrialMisses = trial.borrow();
+        let heads = trial.misses.iter().enumerate().filter(|(place, miss)| miss.first == *place);
+        for (place, first) in heads {
             if matches!(first.cause, Cause::NoCacheRead | Cause::FirstBuild) {
                 continue;
             }
+            let chain = trial.misses.iter().filter(|miss| miss.first == place);
+            let (steps, time) =
+                chain.fold((0, Nanos(0)), |(steps, time), miss| (steps + 1, time + miss.time));
             let step = unnumbered(&first.step);
-            let key = (trial.strategy.as_str(), trial.link.as_deref(), step, first.cause.kind());
-            let cost = found.entry(key.clone()).or_insert_with(|| Cost {
+            let key =
+                (trial.strategy.clone(), trial.link.clone(), step.clone(), first.cause.kind());
+            let cost = found.entry(key).or_insert_with(|| Cost {
                 strategy: trial.strategy.clone(),
                 link: trial.link.clone(),
-                step: key.2.clone(),
-                cause: key.3,
+                step,
+                cause: first.cause.kind(),
                 example: first.cause.clone(),
                 commits: BTreeSet::new(),
                 trials: 0,
@@ -56,15 +61,18 @@ pub fn costs(trials: &[TrialMisses]) -> Vec<Cost> {
                 time: Nanos(0),
             });
             cost.commits.insert(trial.commit);
-            cost.trials += usize::from(met.insert(key));
-            cost.steps += 1;
-            cost.time = cost.time + miss.time;
+            cost.trials += 1;
+            cost.steps += steps;
+            cost.time = cost.time + time;
         }
     }
     let mut costs: Vec<Cost> = found.into_values().collect();
     costs.sort_by_key(|cost| std::cmp::Reverse(cost.time));
     costs
 }
+
+/// Strategy, link, step and kind of cause.
+type Key = (String, Option<String>, String, &'static str);
 
 /// A step's name without its position, which edits above it change.
 fn unnumbered(name: &str) -> String {

@@ -4,15 +4,32 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::dockerfile::{Dockerfile, Place};
 use crate::journal::Outcome;
-use crate::measure::{Analysis, StepRow, StepState, TrialRow};
+use crate::measure::{Analysis, Name, StepRow, StepState, TrialRow};
 use crate::strategy::EngineUse;
 
 use super::cause::Cause;
-use super::compare::{Comparison, Revision};
+use super::compare::{Comparison, Revision, steps};
 use super::depends::{above, cache_mounts, takes_from};
 use super::files::Files;
 use super::sources::{Extent, Readable, Source, Sources};
 use super::{Miss, TrialMisses};
+
+impl Trial<'_> {
+    /// Whether the chain of the miss at `number` begins with `cause`.
+    fn begins_with(&self, number: Option<usize>, cause: &Cause) -> bool {
+        let mut number = number;
+        for _ in 0..self.misses.len() {
+            let Some(miss) = number.and_then(|number| self.misses.get(number)) else {
+                return false;
+            };
+            if !miss.cause.is_inherited() {
+                return miss.cause == *cause;
+            }
+            number = Some(miss.first);
+        }
+        false
+    }
+}
 
 /// Explains trials of one journal, one after the other, and remembers what it compared.
 pub struct Explainer<'a> {
@@ -21,6 +38,8 @@ pub struct Explainer<'a> {
     files: Files<'a>,
     sources: Sources<'a>,
     compared: HashMap<(usize, usize), Comparison>,
+    /// Which instruction each step of each commit is.
+    places: HashMap<(usize, Name), Option<Place>>,
 }
 
 /// The rebuilt steps of a trial that an instruction is known for, by their places among all.
@@ -35,6 +54,8 @@ struct Trial<'t> {
     rebuilt: &'t Rebuilt,
     /// Every rebuilt step.
     steps: &'t [(&'t StepRow, Option<Place>)],
+    /// What is explained already: steps that stand above.
+    misses: &'t [Miss],
 }
 
 impl<'a> Explainer<'a> {
@@ -46,6 +67,7 @@ impl<'a> Explainer<'a> {
             files: Files::new(commits),
             sources: Sources::new(&analysis.header, &analysis.trials),
             compared: HashMap::new(),
+            places: HashMap::new(),
         }
     }
 
@@ -58,7 +80,7 @@ impl<'a> Explainer<'a> {
         let mut rebuilt = Rebuilt::new();
         let missed = row.steps.iter().filter(|step| step.state == StepState::Rebuilt);
         let mut places: Vec<(&StepRow, Option<Place>)> =
-            missed.map(|step| (step, self.dockerfile(row).find_step(self.text(step)))).collect();
+            missed.map(|step| (step, self.place(row, step))).collect();
         // Steps of which no instruction is known come last, as they came.
         places.sort_by_key(|(_, place)| (place.is_none(), *place));
         for (number, (_, place)) in places.iter().enumerate() {
@@ -68,7 +90,14 @@ impl<'a> Explainer<'a> {
         }
         for (number, (step, place)) in places.iter().enumerate() {
             let readable = self.sources.of(row, step.build);
-            let trial = Trial { row, step, readable: &readable, rebuilt: &rebuilt, steps: &places };
+            let trial = Trial {
+                row,
+                step,
+                readable: &readable,
+                rebuilt: &rebuilt,
+                steps: &places,
+                misses: &misses,
+            };
             let (cause, because, against) = self.cause(&trial, *place);
             let instruction = place.and_then(|place| self.dockerfile(row).at(place));
             let fresh = self.sources.strategy(row).is_some_and(|s| s.engine == EngineUse::Fresh);
@@ -92,6 +121,12 @@ impl<'a> Explainer<'a> {
             cached: row.cached(),
             misses,
         })
+    }
+
+    fn place(&mut self, row: &TrialRow, step: &StepRow) -> Option<Place> {
+        let found =
+            || self.revisions[row.commit].dockerfile.find_step(self.analysis.text(step.name));
+        *self.places.entry((row.commit, step.name)).or_insert_with(found)
     }
 
     fn text(&self, step: &StepRow) -> &'a str {
@@ -124,19 +159,22 @@ impl<'a> Explainer<'a> {
         let Some(place) = place else {
             return (Cause::Unexplained { caches: readable.sources.len() }, None, None);
         };
-        let nearest = self.nearest(row.commit, place, &readable.sources);
+        let nearest = self.nearest(row, place, &readable.sources);
         let against = Some(nearest.commit);
         let own = self.compared(nearest.commit, row.commit).own(place).cloned();
-        let lost = own.is_some().then(|| self.lost(row.commit, place, readable)).flatten();
-        if let Some((lost, reference)) = lost {
-            let cause = Cause::Overwritten { reference, lost, by: nearest.commit };
-            return (cause, None, Some(lost));
+        // A step that is as it was is another's doing, unless the cache that was read lacks it.
+        let inherited = self.inherited(trial, place);
+        let lacking = own.is_some() || (inherited.is_none() && !self.holds(&nearest, row, place));
+        if lacking && let Some((lost, reference)) = self.lost(row, place, readable) {
+            let Source { commit: by, target, .. } = nearest;
+            return (Cause::Overwritten { reference, lost, by, target }, None, Some(lost));
         }
         if let Some(cause) = own {
-            return (cause, None, against);
+            // What changed above it too is one cause with it, such as a build arg that both see.
+            let above = inherited.filter(|(_, number)| trial.begins_with(*number, &cause));
+            return above.map_or((cause, None, against), |(above, n)| (above, n, against));
         }
-        let (cause, because) =
-            self.inherited(trial, place).unwrap_or_else(|| (self.left(trial, place), None));
+        let (cause, because) = inherited.unwrap_or_else(|| (self.left(trial, place), None));
         (cause, because, against)
     }
 
@@ -185,36 +223,41 @@ impl<'a> Explainer<'a> {
     /// Whether the cache holds the step at `place`, going by how much of a build it holds.
     fn holds(&self, source: &Source, row: &TrialRow, place: Place) -> bool {
         let dockerfile = self.dockerfile(row);
-        let last = dockerfile.stages.len().saturating_sub(1);
-        let stage = source.target.as_deref();
-        let stage =
-            stage.map_or(Some(last), |name| dockerfile.stage_named(name, dockerfile.stages.len()));
-        match &source.extent {
-            Extent::All => true,
-            Extent::Image(_) => stage.is_some_and(|stage| is_in(dockerfile, place, stage)),
-        }
+        let count = dockerfile.stages.len();
+        let built = match source.target.as_deref() {
+            Some(name) => dockerfile.stage_named(name, count),
+            None => count.checked_sub(1),
+        };
+        built.is_some_and(|stage| match &source.extent {
+            // A kept engine built everything that any of the commit's targets needs.
+            Extent::All if source.reference.is_none() => true,
+            Extent::All => is_needed(dockerfile, place, stage),
+            Extent::Image(_) => is_in(dockerfile, place, stage),
+        })
     }
 
     /// The source of which most is as it was: for the step itself, then all in all, then the latest.
-    fn nearest(&mut self, now: usize, place: Place, sources: &[Source]) -> Source {
-        let mut scored: Vec<(bool, usize, usize, &Source)> = sources
+    fn nearest(&mut self, row: &TrialRow, place: Place, sources: &[Source]) -> Source {
+        let mut scored: Vec<(bool, bool, usize, usize, &Source)> = sources
             .iter()
             .map(|source| {
-                let compared = self.compared(source.commit, now);
-                (!compared.is_affected(place), compared.same(), source.commit, source)
+                let holds = self.holds(source, row, place);
+                let compared = self.compared(source.commit, row.commit);
+                (!compared.is_affected(place), holds, compared.same(), source.commit, source)
             })
             .collect();
-        scored.sort_by_key(|(same, count, commit, _)| (*same, *count, *commit));
+        scored.sort_by_key(|(same, holds, count, commit, _)| (*same, *holds, *count, *commit));
         // The caller has at least one source.
         scored.last().map_or_else(|| sources[0].clone(), |(.., source)| (*source).clone())
     }
 
-    /// An overwritten cache in which the step and all it is made from are as they are now.
-    fn lost(&mut self, now: usize, place: Place, readable: &Readable) -> Option<(usize, String)> {
-        readable.overwritten.iter().rev().find_map(|source| {
-            let same = !self.compared(source.commit, now).is_affected(place);
+    /// An overwritten cache that held the step, which and all it is made from are as they are now.
+    fn lost(&mut self, row: &TrialRow, place: Place, found: &Readable) -> Option<(usize, String)> {
+        found.overwritten.iter().rev().find_map(|source| {
+            let holds = self.holds(source, row, place);
+            let same = !self.compared(source.commit, row.commit).is_affected(place);
             let reference = source.reference.clone()?;
-            same.then_some((source.commit, reference))
+            (same && holds).then_some((source.commit, reference))
         })
     }
 
@@ -230,6 +273,25 @@ impl<'a> Explainer<'a> {
 fn is_in(dockerfile: &Dockerfile, place: Place, stage: usize) -> bool {
     let mut chain = std::iter::successors(Some(stage), |stage| dockerfile.parent_stage(*stage));
     chain.any(|stage| stage == place.stage)
+}
+
+/// Whether building `stage` needs `place`: in its own chain, or in that of a stage it takes from.
+fn is_needed(dockerfile: &Dockerfile, place: Place, stage: usize) -> bool {
+    let mut waiting = vec![stage];
+    let mut seen = vec![false; dockerfile.stages.len()];
+    while let Some(stage) = waiting.pop() {
+        if stage == place.stage {
+            return true;
+        }
+        // Each stage is looked at once, whatever takes from it.
+        if seen.get_mut(stage).is_none_or(|seen| std::mem::replace(seen, true)) {
+            continue;
+        }
+        waiting.extend(dockerfile.parent_stage(stage));
+        let steps = steps(dockerfile, stage).into_iter();
+        waiting.extend(steps.flat_map(|(place, _)| takes_from(dockerfile, place)));
+    }
+    false
 }
 
 /// Makes each miss point at the step where its chain begins.

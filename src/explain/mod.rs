@@ -63,10 +63,11 @@ pub struct Miss {
     pub empty_mounts: Vec<String>,
 }
 
-/// Every trial that was played to the end or failed in a step, in the journal's order.
-pub fn explain(analysis: &Analysis) -> Vec<TrialMisses> {
+/// Every trial that was played to the end or failed in a step, in the journal's order. One at a
+/// time, since those of a long run do not fit in memory together.
+pub fn explain(analysis: &Analysis) -> impl Iterator<Item = TrialMisses> {
     let mut explainer = Explainer::new(analysis);
-    analysis.trials.iter().filter_map(|trial| explainer.trial(trial)).collect()
+    analysis.trials.iter().filter_map(move |trial| explainer.trial(trial))
 }
 
 #[cfg(test)]

@@ -10,6 +10,10 @@ use crate::journal::{Header, Outcome};
 use crate::measure::TrialRow;
 use crate::strategy::{BuildPlan, CacheEntry, CachePlan, EngineUse, Position, Strategy, plan};
 
+/// So many commits a kept engine's cache is held against, the latest ones. It holds more, but a step
+/// is seldom like one of long ago only.
+const MOST_KEPT: usize = 64;
+
 /// What one cache holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -31,7 +35,7 @@ pub enum Extent {
     Image(String),
 }
 
-/// What the builds of a trial up to a given one could read.
+/// What one build of a trial could read.
 #[derive(Clone, Debug, Default)]
 pub struct Readable {
     pub sources: Vec<Source>,
@@ -76,7 +80,7 @@ impl<'a> Sources<'a> {
         Self { header, built, plans, found: HashMap::new() }
     }
 
-    /// What the builds of `row` up to `build` could read.
+    /// What the build of `row` at the place `build` could read.
     pub fn of(&mut self, row: &TrialRow, build: usize) -> Rc<Readable> {
         let key = (row.strategy, row.link, row.round);
         let sequence = self.built.get(&key).map_or(&[][..], Vec::as_slice);
@@ -111,24 +115,24 @@ impl<'a> Sources<'a> {
                 extent: Extent::All,
                 reference: None,
             };
-            found.sources.extend(before.iter().map(whole));
+            found.sources.extend(before.iter().rev().take(MOST_KEPT).rev().map(whole));
         }
         let mut written: HashMap<String, Vec<Source>> = HashMap::new();
         for &commit in before {
             let builds = self.plans.get(&(row.strategy, commit)).map(|plan| &plan.builds);
             builds.into_iter().flatten().for_each(|build| write(build, commit, &mut written));
         }
-        for build in own.builds.iter().take(build + 1) {
-            for reference in build.imports.iter().filter_map(read_name) {
-                match written.get(&reference).map(Vec::as_slice) {
-                    None | Some([]) => found.missing.push(reference),
-                    Some([lost @ .., last]) => {
-                        found.sources.push(last.clone());
-                        found.overwritten.extend(lost.iter().cloned());
-                    }
+        // Earlier builds of the trial may have overwritten what this one was to read.
+        own.builds.iter().take(build).for_each(|b| write(b, row.commit, &mut written));
+        let imports = own.builds.get(build).map(|build| &build.imports);
+        for reference in imports.into_iter().flatten().filter_map(read_name) {
+            match written.get(&reference).map(Vec::as_slice) {
+                None | Some([]) => found.missing.push(reference),
+                Some([lost @ .., last]) => {
+                    found.sources.push(last.clone());
+                    found.overwritten.extend(lost.iter().cloned());
                 }
             }
-            write(build, row.commit, &mut written);
         }
         found
     }

@@ -1,1 +1,134 @@
+use std::collections::BTreeMap;
+use std::path::Path;
 
+use super::cause::{Cause, InstructionChange, Variable};
+use super::compare::{Comparison, Revision};
+use super::files::Files;
+use super::*;
+use crate::dockerfile::Place;
+use crate::journal::CommitRecord;
+use crate::measure::steps;
+
+fn commit(dockerfile: &str, args: &[(&str, &str)]) -> CommitRecord {
+    CommitRecord {
+        id: String::new(),
+        message: String::new(),
+        branch: "main".into(),
+        parent: None,
+        args: args.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        dockerfile: Some(dockerfile.to_owned()),
+        dockerignore: None,
+        changes: vec![],
+    }
+}
+
+/// The own causes of every step of `after`, by line.
+fn causes(before: &CommitRecord, after: &CommitRecord) -> BTreeMap<usize, Cause> {
+    let commits = [before.clone(), after.clone()];
+    let files = Files::new(&commits);
+    let revisions = [Revision::new(0, &commits[0]), Revision::new(1, &commits[1])];
+    let compared = Comparison::of(&revisions[0], &revisions[1], &files);
+    let dockerfile = &revisions[1].dockerfile;
+    let mut found = BTreeMap::new();
+    for (stage, whole) in dockerfile.stages.iter().enumerate() {
+        for (instruction, line) in whole.instructions.iter().enumerate() {
+            if let Some(cause) = compared.own(Place { stage, instruction }) {
+                assert!(compared.is_affected(Place { stage, instruction }));
+                found.insert(line.first_line, cause.clone());
+            }
+        }
+    }
+    found
+}
+
+fn change(cause: &Cause) -> InstructionChange {
+    let Cause::Instruction { change, .. } = cause else { panic!("{cause:?}") };
+    *change
+}
+
+const TEXT: &str =
+    "FROM debian AS a\nCOPY lock /lock\nRUN install\nCOPY . /src\nRUN make\nFROM a\nRUN last\n";
+
+#[test]
+fn instructions_are_changed_added_moved_and_missed() {
+    let before = commit(TEXT, &[]);
+    let after = |text: &str| causes(&before, &commit(text, &[]));
+    assert!(after(TEXT).is_empty());
+    assert!(after(&TEXT.replace("RUN make", "LABEL x=1\nRUN make")).is_empty());
+
+    let found = after(&TEXT.replace("RUN install", "RUN install --all"));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [3]);
+    assert_eq!(change(&found[&3]), InstructionChange::Changed);
+
+    let found = after(&TEXT.replace("RUN install", "ADD x /x\nRUN install"));
+    assert_eq!(change(&found[&3]), InstructionChange::Added);
+    assert_eq!(found.len(), 1);
+
+    let found = after(&TEXT.replace("COPY lock /lock\n", ""));
+    assert_eq!(change(&found[&2]), InstructionChange::RemovedAbove);
+
+    let moved = TEXT.replace("COPY . /src\n", "").replace("COPY lock", "COPY . /src\nCOPY lock");
+    let found = after(&moved);
+    assert_eq!(change(&found[&2]), InstructionChange::Moved);
+}
+
+#[test]
+fn what_an_instruction_sees_counts_and_only_for_those_who_see_it() {
+    let text = "ARG TAG=1\nFROM debian:$TAG AS a\nRUN one\nARG V\nCOPY x /$V\nCOPY y /y\nRUN two\n";
+    let found = causes(&commit(text, &[]), &commit(text, &[("TAG", "2")]));
+    let base = Cause::Base { before: "debian:1".into(), after: "debian:2".into() };
+    assert_eq!(found, BTreeMap::from([(3, base)]));
+
+    let found = causes(&commit(text, &[("V", "1")]), &commit(text, &[("V", "2")]));
+    let v = Variable {
+        name: "V".into(),
+        before: Some("1".into()),
+        after: Some("2".into()),
+        line: Some(4),
+    };
+    let argument = Cause::Argument(v);
+    assert_eq!(found, BTreeMap::from([(5, argument.clone()), (7, argument)]));
+
+    let env = |value: &str| format!("FROM debian\nENV PATH=/bin:{value}\nUSER {value}\nRUN one\n");
+    let found = causes(&commit(&env("a"), &[]), &commit(&env("b"), &[]));
+    assert!(matches!(&found[&4], Cause::Environment(v) if v.name == "PATH"), "{found:?}");
+    let user = |name: &str| format!("FROM debian\nUSER {name}\nRUN one\n");
+    let found = causes(&commit(&user("a"), &[]), &commit(&user("b"), &[]));
+    assert!(matches!(&found[&3], Cause::Setting { keyword, .. } if keyword == "USER"), "{found:?}");
+    // A proxy is not part of any key.
+    let proxy = "FROM debian\nARG HTTP_PROXY\nRUN one\n";
+    let proxied = commit(proxy, &[("HTTP_PROXY", "http://x")]);
+    assert!(causes(&commit(proxy, &[]), &proxied).is_empty());
+}
+
+#[test]
+fn every_miss_of_a_published_run_is_explained_and_nothing_else() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/jq/2026-11-25/journal.jsonl");
+    let recorded = crate::journal::Recorded::read(&path).unwrap();
+    let analysis = Analysis::of(&recorded);
+    let trials: Vec<TrialMisses> = explain(&analysis).collect();
+    assert_eq!(trials.len(), recorded.trials.len());
+    for (trial, record) in trials.iter().zip(&recorded.trials) {
+        let rebuilt = steps(record).iter().filter(|step| !step.cached).count();
+        assert_eq!(trial.misses.len(), rebuilt);
+        if trial.strategy == "registry-max" && trial.commit == 1 {
+            let first = &trial.misses[0];
+            assert!(first.step.contains("COPY data"), "{first:?}");
+            assert_eq!((first.line, first.evidence), (Some(13), Evidence::Known));
+            assert!(trial.misses[1..].iter().all(|miss| miss.first == 0));
+        }
+    }
+    let said = text(&trials, &analysis.header);
+    assert!(said.contains("data/1.json changed (commit 2 “edit one data file”) (known)"), "{said}");
+    let all = costs(&trials);
+    assert!(all.is_sorted_by(|a, b| a.time >= b.time));
+    assert!(all.iter().all(|cost| cost.strategy != "cold"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_dockerfiles_are_too_strange(before in "(FROM|RUN|COPY|ARG|ENV|[ -~\n])*", after in ".*") {
+        let _ = causes(&commit(&before, &[("A", "1")]), &commit(&after, &[]));
+        let _ = causes(&commit(&after, &[]), &commit(&before, &[("A", "1")]));
+    }
+}

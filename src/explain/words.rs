@@ -26,10 +26,11 @@ pub fn sentence(cause: &Cause, header: &Header) -> String {
         Cause::NeverWritten { reference } => {
             format!("nothing was ever written to the cache {}", short(reference))
         }
-        Cause::Overwritten { reference, lost, by } => format!(
-            "the cache {} held it after {} and was overwritten by {}",
+        Cause::Overwritten { reference, lost, by, target } => format!(
+            "the cache {} held it after {} and was overwritten by {}{}",
             short(reference),
             commit(*lost),
+            target.as_ref().map(|target| format!("target {target} of ")).unwrap_or_default(),
             commit(*by)
         ),
         Cause::Instruction { change, before, .. } => match change {

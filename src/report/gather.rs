@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::explain;
 use crate::journal::Outcome;
 use crate::measure::statistics::{self, Call};
 use crate::measure::{self, Analysis, BreakEven, COLD, Phase};
 use crate::units::{Bytes, Nanos};
 
 use super::view::{
-    Cell, Commit, Estimate, Fact, SAMPLES, SCHEMA, State, StepState, Timeline, Variant, Verdict,
-    View,
+    CauseRow, Cell, Commit, Estimate, Fact, SAMPLES, SCHEMA, State, StepState, Timeline, Variant,
+    Verdict, View,
 };
 
 /// Failed trials whose messages are shown.
@@ -49,6 +50,7 @@ impl View {
             phases: Phase::ALL.iter().map(|phase| phase.name().to_owned()).collect(),
             steps: steps.names,
             cells,
+            causes: causes(analysis, &places),
             warnings: analysis.warnings.iter().map(ToString::to_string).collect(),
             failures: failures(analysis),
             timelines: vec![],
@@ -100,6 +102,29 @@ fn variants(analysis: &Analysis, places: &BTreeMap<(usize, usize), usize>) -> Ve
         });
     }
     variants
+}
+
+/// Why steps were rebuilt, see [`explain`].
+fn causes(analysis: &Analysis, places: &BTreeMap<(usize, usize), usize>) -> Vec<CauseRow> {
+    let header = &analysis.header;
+    let place = |cost: &explain::Cost| {
+        let strategy = analysis.strategies.iter().position(|name| *name == cost.strategy)?;
+        let link = analysis.links.iter().position(|link| *link == cost.link)?;
+        places.get(&(strategy, link)).copied()
+    };
+    let row = |cost: explain::Cost| {
+        Some(CauseRow {
+            variant: place(&cost)?,
+            step: explain::brief(&cost.step),
+            kind: cost.cause.to_owned(),
+            sentence: explain::sentence(&cost.example, header),
+            commits: cost.commits.into_iter().collect(),
+            trials: cost.trials,
+            steps: cost.steps,
+            seconds: cost.time.seconds(),
+        })
+    };
+    explain::costs(explain::explain(analysis)).into_iter().filter_map(row).collect()
 }
 
 fn estimate(from: statistics::Estimate) -> Estimate {

@@ -12,6 +12,10 @@ use super::view::{Cell, Estimate, View};
 const MOST_OPEN: usize = 40;
 /// More rows than this are left out, with a sentence.
 const MOST_ROWS: usize = 400;
+/// So many causes are shown, the dearest ones.
+const MOST_CAUSES: usize = 12;
+/// So many commits are named in one row.
+const MOST_NUMBERS: usize = 8;
 
 /// The report; `charts` are those that were drawn and the folder that holds them, relative to it.
 pub fn markdown(view: &View, charts: Option<(&str, &[Chart])>) -> String {
@@ -39,6 +43,7 @@ pub fn markdown(view: &View, charts: Option<(&str, &[Chart])>) -> String {
         drawn.iter().for_each(|chart| text.push_str(&picture(folder, chart)));
     }
     text.push_str(&cells(view));
+    text.push_str(&causes(view));
     if !view.environment.is_empty() {
         let facts = view.environment.iter().map(|fact| format!("{}: {}", fact.name, fact.value));
         let facts: Vec<String> = facts.map(|fact| escaped(&fact)).collect();
@@ -104,6 +109,42 @@ fn cells(view: &View) -> String {
     }
     table.push('\n');
     table
+}
+
+/// What the causes of misses cost, the dearest few.
+fn causes(view: &View) -> String {
+    if view.causes.is_empty() {
+        return String::new();
+    }
+    let mut table = String::from(
+        "**Why steps were rebuilt**\n\n\
+         | step time | strategy | step | cause | commits |\n| ---: | --- | --- | --- | --- |\n",
+    );
+    for row in view.causes.iter().take(MOST_CAUSES) {
+        table.push_str(&format!(
+            "| {} | {} | {} | {} | {} |\n",
+            seconds(row.seconds),
+            escaped(view.variants.get(row.variant).map_or("", |variant| &variant.name)),
+            escaped(&row.step),
+            escaped(&row.sentence),
+            numbered(&row.commits),
+        ));
+    }
+    if view.causes.len() > MOST_CAUSES {
+        let rest = view.causes.len() - MOST_CAUSES;
+        table.push_str(&format!("\n{rest} more are in `report.json`.\n"));
+    }
+    table.push('\n');
+    table
+}
+
+/// Commits' numbers from 1, the first few.
+pub fn numbered(commits: &[usize]) -> String {
+    let numbers: Vec<String> =
+        commits.iter().take(MOST_NUMBERS).map(|place| (place + 1).to_string()).collect();
+    let more = commits.len().saturating_sub(MOST_NUMBERS);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", numbers.join(", "))
 }
 
 /// Wall time, ratio to cold, reuse, pulled, pushed; dashes where nothing was built.

@@ -34,6 +34,9 @@ pub struct View {
     pub steps: Vec<String>,
     /// One for each variant and commit that has trials, by variant, then commit.
     pub cells: Vec<Cell>,
+    /// Why steps were rebuilt that a cache might have served, dearest first.
+    #[serde(default)]
+    pub causes: Vec<CauseRow>,
     /// Doubts, and what the journals cannot tell; every report shows them.
     pub warnings: Vec<String>,
     /// What went wrong in trials that failed, the first few.
@@ -52,6 +55,27 @@ pub struct View {
 pub struct Fact {
     pub name: String,
     pub value: String,
+}
+
+/// What one cause at one step cost under one variant, over all commits and rounds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CauseRow {
+    /// Its place in [`View::variants`].
+    pub variant: usize,
+    /// The step where the chain begins, with its stage and without its number.
+    pub step: String,
+    /// One word, such as `files` or `instruction`.
+    pub kind: String,
+    /// In words, as it was in the first trial that met it.
+    pub sentence: String,
+    /// Places of the commits that met it.
+    pub commits: Vec<usize>,
+    /// Trials that met it.
+    pub trials: usize,
+    /// Steps that were rebuilt, those below it too.
+    pub steps: usize,
+    /// How long those ran, over all trials.
+    pub seconds: f64,
 }
 
 /// A strategy over one link.

@@ -48,7 +48,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
         &["dockerfile", "journal", "measure", "registry", "scenario", "strategy", "trace", "units"],
     ),
     ("explain", &["dockerfile", "ignore", "journal", "measure", "strategy", "trace", "units"]),
-    ("report", &["journal", "measure", "units"]),
+    ("report", &["explain", "journal", "measure", "units"]),
     (
         "cli",
         &[
@@ -86,6 +86,9 @@ fn no_module_names_one_that_it_must_not_know() {
             panic!("{module} is missing from MAY_NAME");
         };
         // Tests may build what they need from anywhere.
+        if file.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests")) {
+            continue;
+        }
         let text = fs::read_to_string(&file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for named in code.split("crate::").skip(1) {

@@ -15,3 +15,4 @@ mod parity; // the same answers as buildx
 mod registry_faults; // what a registry's faults do to builds
 mod registry_peers; // Debian's docker-registry, and clients that copy images
 mod report; // journals as reports
+mod traps; // known traps of build caches, and why steps miss in them

@@ -39,6 +39,7 @@ pub fn html(view: &View, charts: &[Chart]) -> Result<String, PaintError> {
         ("verdict", "Did the cache pay?", tables::verdicts(view)),
         ("charts", "Charts", figures(charts)?),
         ("numbers", "All numbers", tables::cells(view)),
+        ("causes", "Why steps were rebuilt", tables::causes(view)),
         ("timeline", "Timeline of a build", timelines(view)),
         ("commits", "Commits", tables::commits(view)),
         ("run", "The run", tables::environment(view)),

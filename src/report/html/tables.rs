@@ -1,7 +1,7 @@
 //! The tables of the page. A cell's `data-value` is what its column sorts by.
 
 use super::super::gather::{bytes, seconds};
-use super::super::markdown::{numbers, with_interval};
+use super::super::markdown::{numbered as listed, numbers, with_interval};
 use super::super::paint::escape;
 use super::super::view::{Verdict, View};
 
@@ -115,6 +115,41 @@ fn verdict_numbers(table: &mut Table, verdict: &Verdict) {
     table.number(&verdict.break_even_hit_rate, None);
     table.number(&verdict.break_even_bandwidth, None);
     table.number(&bytes(verdict.storage_bytes), Some(verdict.storage_bytes as f64));
+}
+
+/// One row a cause, step and strategy.
+pub fn causes(view: &View) -> String {
+    if view.causes.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        "step time",
+        " strategy",
+        " step",
+        " cause",
+        " commits",
+        "trials",
+        "steps rebuilt",
+    ]);
+    for row in view.causes.iter().take(MOST_ROWS) {
+        table.row("");
+        table.number(&seconds(row.seconds), Some(row.seconds));
+        let name = view.variants.get(row.variant).map_or("", |variant| &variant.name);
+        table.numbered(row.variant, name);
+        table.words(&row.step);
+        table.words(&row.sentence);
+        table.words(&listed(&row.commits));
+        table.number(&row.trials.to_string(), Some(row.trials as f64));
+        table.number(&row.steps.to_string(), Some(row.steps as f64));
+        table.end();
+    }
+    let mut text = table.finish();
+    text.push_str(
+        "<p class=\"muted\">Step time is that of the step and of all that was rebuilt below it, summed over \
+         trials. First builds and strategies that read no cache are left out. \
+         <code>cachefrom explain</code> shows every trial.</p>\n",
+    );
+    text
 }
 
 /// One row a commit and strategy.

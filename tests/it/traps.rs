@@ -1,0 +1,179 @@
+//! The known traps of build caches, played on real engines: each rebuilt step is explained by the
+//! right cause and file, and no explanation contradicts what BuildKit said.
+
+use std::path::Path;
+
+use cachefrom::explain::{Cause, FileKind, InstructionChange, Miss, TrialMisses, explain};
+use cachefrom::journal::Recorded;
+use cachefrom::measure::{Analysis, steps};
+
+use super::end_to_end::{left_behind, played};
+
+/// Plays `scenarios/traps/NAME.toml` and explains it.
+fn explained(name: &str) -> Vec<TrialMisses> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let temporary = tempfile::Builder::new().prefix("cf-").tempdir().unwrap();
+    let recorded = played(&root.join(format!("scenarios/traps/{name}.toml")), temporary.path());
+    assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
+    let trials: Vec<TrialMisses> = explain(&Analysis::of(&recorded)).collect();
+    agrees(&recorded, &trials);
+    trials
+}
+
+/// Every rebuilt step is explained, and none that a cache served.
+fn agrees(recorded: &Recorded, trials: &[TrialMisses]) {
+    assert_eq!(trials.len(), recorded.trials.len());
+    for (trial, record) in trials.iter().zip(&recorded.trials) {
+        let mut rebuilt: Vec<String> =
+            steps(record).into_iter().filter(|step| !step.cached).map(|step| step.name).collect();
+        let mut explained: Vec<String> =
+            trial.misses.iter().map(|miss| miss.step.clone()).collect();
+        rebuilt.sort();
+        explained.sort();
+        assert_eq!(explained, rebuilt, "{} at {}", trial.strategy, trial.commit);
+        for (place, miss) in trial.misses.iter().enumerate() {
+            assert_eq!(miss.cause.is_inherited(), miss.first != place, "{miss:?}");
+            assert_eq!(trial.misses[miss.first].first, miss.first, "a chain has one beginning");
+        }
+    }
+}
+
+/// The misses of `strategy` at `commit` in the first round, where each chain begins.
+fn firsts<'a>(trials: &'a [TrialMisses], strategy: &str, commit: usize) -> Vec<&'a Miss> {
+    let trial = trials
+        .iter()
+        .find(|trial| (trial.strategy.as_str(), trial.commit) == (strategy, commit))
+        .unwrap();
+    let misses = trial.misses.iter().enumerate();
+    misses.filter(|(place, miss)| miss.first == *place).map(|(_, miss)| miss).collect()
+}
+
+/// The only beginning of a chain.
+fn first<'a>(trials: &'a [TrialMisses], strategy: &str, commit: usize) -> &'a Miss {
+    match firsts(trials, strategy, commit).as_slice() {
+        [miss] => miss,
+        misses => panic!("{strategy} at {commit}: {misses:#?}"),
+    }
+}
+
+#[track_caller]
+fn file(miss: &Miss, step: &str, path: &str, kind: FileKind) {
+    assert!(miss.step.contains(step), "{miss:?}");
+    let Cause::Files { files, count: 1 } = &miss.cause else { panic!("{miss:?}") };
+    assert_eq!((files[0].path.as_str(), files[0].change), (path, kind));
+}
+
+#[test]
+fn an_executable_bit() {
+    let trials = explained("chmod");
+    for strategy in ["local", "registry-max"] {
+        let miss = first(&trials, strategy, 1);
+        file(miss, "COPY src", "src/one.txt", FileKind::Mode);
+        assert_eq!(miss.line, Some(5));
+    }
+}
+
+#[test]
+fn a_touched_file_and_a_directive_line_are_no_change() {
+    for name in ["touch", "directive-line"] {
+        let trials = explained(name);
+        for strategy in ["local", "registry-max"] {
+            assert!(firsts(&trials, strategy, 1).is_empty(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_argument_above_what_does_not_use_it() {
+    let trials = explained("arg-order");
+    for strategy in ["local", "registry-max"] {
+        let miss = first(&trials, strategy, 1);
+        assert!(miss.step.contains("slow"), "{miss:?}");
+        let Cause::Argument(variable) = &miss.cause else { panic!("{miss:?}") };
+        assert_eq!((variable.name.as_str(), variable.line), ("SHA", Some(3)));
+        assert_eq!(variable.before.as_deref(), Some("1111111"));
+        assert_eq!(variable.after.as_deref(), Some("2222222"));
+        let miss = first(&trials, strategy, 3);
+        assert!(miss.step.contains("echo") && !miss.step.contains("slow"), "{miss:?}");
+        assert!(matches!(&miss.cause, Cause::Argument(v) if v.name == "SHA"), "{miss:?}");
+    }
+}
+
+#[test]
+fn a_reference_that_another_branch_overwrote() {
+    let trials = explained("clobbered-ref");
+    file(first(&trials, "shared-ref", 1), "COPY src", "src/one.txt", FileKind::Content);
+    let miss = first(&trials, "shared-ref", 2);
+    assert!(miss.step.contains("COPY src"), "{miss:?}");
+    let Cause::Overwritten { lost: 0, by: 1, .. } = miss.cause else { panic!("{miss:?}") };
+    assert!(firsts(&trials, "ref-a-branch", 2).is_empty());
+    let missing = firsts(&trials, "ref-a-branch", 1);
+    let never = |miss: &&Miss| matches!(&miss.cause, Cause::NeverWritten { reference } if reference.ends_with("cache-feature"));
+    assert!(!missing.is_empty() && missing.iter().all(never), "{missing:?}");
+}
+
+#[test]
+fn there_and_back_again() {
+    let trials = explained("a-b-a");
+    assert!(firsts(&trials, "local", 2).is_empty());
+    file(first(&trials, "inline", 2), "COPY src", "src/one.txt", FileKind::Content);
+    let miss = first(&trials, "registry-max", 2);
+    assert!(matches!(miss.cause, Cause::Overwritten { lost: 0, by: 1, .. }), "{miss:?}");
+}
+
+#[test]
+fn several_sources_of_which_one_is_missing() {
+    let trials = explained("several-sources");
+    let miss = first(&trials, "branch-then-main", 1);
+    file(miss, "COPY src", "src/one.txt", FileKind::Content);
+    assert_eq!(miss.against, Some(0));
+}
+
+#[test]
+fn a_reference_that_another_target_overwrote() {
+    let trials = explained("shared-target-ref");
+    let overwritten_by = |stage: &str| {
+        let misses = firsts(&trials, "shared-ref", 1);
+        let miss = misses.into_iter().find(|miss| miss.step.contains(stage)).unwrap();
+        let Cause::Overwritten { lost: 0, by, target: Some(target), .. } = &miss.cause else {
+            panic!("{miss:?}")
+        };
+        (*by, target.clone())
+    };
+    // What the other target's build of the first commit left, and that of this very commit.
+    assert_eq!(overwritten_by("lint"), (0, "app".to_owned()));
+    assert_eq!(overwritten_by("app"), (1, "lint".to_owned()));
+    assert!(firsts(&trials, "registry-max", 1).is_empty());
+}
+
+#[test]
+fn build_stages_that_a_small_cache_leaves_out() {
+    let trials = explained("min-stages");
+    let misses = firsts(&trials, "registry-min", 1);
+    let changed = |miss: &&&Miss| {
+        matches!(&miss.cause, Cause::Instruction { change: InstructionChange::Changed, .. })
+    };
+    assert_eq!(misses.iter().filter(changed).count(), 1, "{misses:#?}");
+    let left_out: Vec<&&Miss> = misses.iter().filter(|miss| !changed(miss)).collect();
+    assert!(!left_out.is_empty(), "{misses:#?}");
+    for miss in left_out {
+        assert!(matches!(&miss.cause, Cause::LeftOut { mode } if mode == "min"), "{miss:?}");
+        assert!(miss.step.starts_with("[app") || miss.step.starts_with("[lint"), "{miss:?}");
+    }
+    let miss = first(&trials, "registry-max", 1);
+    assert!(changed(&&miss), "{miss:?}");
+}
+
+#[test]
+fn a_log_file_that_nobody_ignores() {
+    let trials = explained("ignored-log");
+    for strategy in ["local", "registry-max"] {
+        file(first(&trials, strategy, 1), "COPY . /work", "build.log", FileKind::Content);
+        // The log went and the ignore file itself came.
+        let Cause::Files { files, .. } = &first(&trials, strategy, 2).cause else { panic!() };
+        let gone =
+            files.iter().any(|file| file.path == "build.log" && file.change == FileKind::Deleted);
+        assert!(gone, "{files:?}");
+        assert!(firsts(&trials, strategy, 3).is_empty());
+    }
+}
