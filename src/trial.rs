@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::buildkit::{
@@ -83,35 +84,63 @@ fn address(control: Control) -> buildkit::Address {
     }
 }
 
-/// Runs the trial. Every way in which it can end is in the record's outcome.
-pub async fn run(setting: &Setting<'_>) -> TrialRecord {
-    let mut record = TrialRecord {
+/// A trial whose builds are over.
+pub struct Built {
+    record: TrialRecord,
+    /// The image's name by its target; the last build's where no target was named.
+    images: BTreeMap<String, String>,
+}
+
+/// Runs the builds. Every way in which they can end is in the outcome of [`inspect`]'s record.
+pub async fn build(setting: &Setting<'_>) -> Built {
+    let record = TrialRecord {
         engine_start: setting.engine_start,
         checkout: setting.checkout,
         ..TrialRecord::new(setting.key.clone(), Outcome::Built)
     };
-    if let Err(outcome) = observe(setting, &mut record).await {
+    let mut built = Built { record, images: BTreeMap::new() };
+    if let Err(outcome) = observe(setting, &mut built).await {
+        built.record.outcome = outcome;
+    }
+    built
+}
+
+/// Verifies what was built and looks at its layers, on the same engine; nothing here is timed.
+pub async fn inspect(setting: &Setting<'_>, built: Built) -> TrialRecord {
+    let Built { mut record, images } = built;
+    if record.outcome != Outcome::Built {
+        return record;
+    }
+    if let Err(outcome) = verify_all(setting, &images, &mut record).await {
         record.outcome = outcome;
+    }
+    let layers = setting.plan.builds.iter().map(|plan| async move {
+        let (image, push) = (image_name(setting, plan), plan.push.as_deref());
+        layers::of(setting.engine, setting.registry, &image, push).await
+    });
+    for (build, layers) in record.builds.iter_mut().zip(join_all(layers).await) {
+        build.layers = layers;
     }
     record
 }
 
-async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), Outcome> {
+async fn observe(setting: &Setting<'_>, built: &mut Built) -> Result<(), Outcome> {
+    let Built { record, images } = built;
     let connection = Connection::open(&address(setting.engine.control())).await.map_err(broken)?;
     if setting.prune {
         buildkit::prune(&connection).await.map_err(broken)?;
     }
-    record.cache_records_before = buildkit::disk_usage(&connection).await.map_err(broken)?;
-    if setting.plan.engine == EngineUse::Fresh {
-        setting.engine.prove_new().await.map_err(broken)?;
-        if record.cache_records_before > 0 {
-            let count = record.cache_records_before;
-            let message = format!("the engine is not new: it holds {count} build cache records");
-            return Err(Outcome::Broken { message });
-        }
+    let fresh = setting.plan.engine == EngineUse::Fresh;
+    let proved = async { if fresh { setting.engine.prove_new().await } else { Ok(()) } };
+    let (records, proved) = tokio::join!(buildkit::disk_usage(&connection), proved);
+    record.cache_records_before = records.map_err(broken)?;
+    proved.map_err(broken)?;
+    if fresh && record.cache_records_before > 0 {
+        let count = record.cache_records_before;
+        let message = format!("the engine is not new: it holds {count} build cache records");
+        return Err(Outcome::Broken { message });
     }
     let before = setting.registry.meter().snapshot();
-    let mut images = BTreeMap::new();
     for build in &setting.plan.builds {
         let request = request(setting, build);
         let built =
@@ -134,28 +163,25 @@ async fn observe(setting: &Setting<'_>, record: &mut TrialRecord) -> Result<(), 
         }
         images.insert(build.target.clone().unwrap_or_default(), image_name(setting, build));
     }
-    let verified = verify_all(setting, &images, record).await;
-    for (build, plan) in record.builds.iter_mut().zip(&setting.plan.builds) {
-        let image = image_name(setting, plan);
-        let push = plan.push.as_deref();
-        build.layers = layers::of(setting.engine, setting.registry, &image, push).await;
-    }
-    verified
+    Ok(())
 }
 
-/// Runs the built images, where the engine can run any.
+/// Runs the built images, all at once, where the engine can run any.
 async fn verify_all(
     setting: &Setting<'_>,
     images: &BTreeMap<String, String>,
     record: &mut TrialRecord,
 ) -> Result<(), Outcome> {
     let Some(docker) = setting.engine.docker() else { return Ok(()) };
-    for verify in &setting.verify {
+    let runs = setting.verify.iter().map(|verify| {
         let image = match setting.plan.builds.last() {
             Some(build) if verify.target.is_empty() => image_name(setting, build),
             _ => images.get(&verify.target).cloned().unwrap_or_default(),
         };
-        let (verification, problem) = verify::run(docker, &image, verify).await.map_err(broken)?;
+        async move { verify::run(docker, &image, verify).await }
+    });
+    for ran in join_all(runs).await {
+        let (verification, problem) = ran.map_err(broken)?;
         record.verifications.push(verification);
         if let Some(message) = problem {
             return Err(Outcome::WrongImage { message });

@@ -1,8 +1,9 @@
 //! Golden data roots: an engine's data with pulled bases and nothing else, cloned in a blink.
 //!
-//! Files are hard-linked, because the engine never writes into a layer or blob that exists; the bolt
+//! A layer's unpacked files are one symbolic link to the golden ones, which overlayfs follows: its
+//! lower layers are only read, and who removes one removes the link. Blobs are hard-linked; the bolt
 //! databases are written in place, and so are copied. A test holds the golden root's checksums
-//! against what engines do to a clone.
+//! against what engines do to a clone. So the golden root must outlive its clones.
 
 use std::ffi::CString;
 use std::fs::{self, Metadata};
@@ -41,7 +42,10 @@ pub(super) fn clone_directory(from: &Path, into: &Path) -> Result<(), EngineErro
         if entry.file_name() == "engine-id" || kind.is_socket() || kind.is_fifo() {
             continue;
         }
-        if kind.is_dir() {
+        if kind.is_dir() && is_layer(&source) {
+            let whole = source.canonicalize().map_err(at("resolve", &source))?;
+            symlink(whole, &target).map_err(at("link", &target))?;
+        } else if kind.is_dir() {
             clone_directory(&source, &target)?;
         } else if source.extension().is_some_and(|extension| extension == "db")
             || fs::hard_link(&source, &target).is_err()
@@ -52,6 +56,17 @@ pub(super) fn clone_directory(from: &Path, into: &Path) -> Result<(), EngineErro
     }
     let metadata = fs::metadata(from).map_err(at("look at", from))?;
     copy_attributes(from, into, &metadata).map_err(at("set the attributes of", into))
+}
+
+/// Whether `directory` holds the unpacked files of one layer of containerd's overlay snapshotter:
+/// `…/io.containerd.snapshotter.v1.overlayfs/snapshots/<n>/fs`
+/// (containerd, `plugins/snapshots/overlay`, `upperPath`).
+fn is_layer(directory: &Path) -> bool {
+    let mut names = directory.iter().rev();
+    names.next().is_some_and(|name| name == "fs")
+        && names.next().is_some()
+        && names.next().is_some_and(|name| name == "snapshots")
+        && names.next().is_some_and(|name| name == "io.containerd.snapshotter.v1.overlayfs")
 }
 
 fn copy(source: &Path, target: &Path, metadata: &Metadata) -> io::Result<()> {

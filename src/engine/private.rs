@@ -93,12 +93,17 @@ impl PrivateEngine {
 
     /// Ends the engine at once and removes all it left; says how long that took.
     pub async fn stop(self) -> Result<Nanos, EngineError> {
+        let since = Instant::now();
+        self.end().await?.remove().await?;
+        Ok(Nanos::of(since.elapsed()))
+    }
+
+    /// Ends the engine at once: no process or mount of it is left, but its files are.
+    pub(super) async fn end(self) -> Result<Remains, EngineError> {
         blocking(move || {
-            let Self { mut contained, mut directory, .. } = self;
-            let since = Instant::now();
+            let Self { mut contained, directory, .. } = self;
             contained.kill();
-            directory.remove()?;
-            Ok(Nanos::of(since.elapsed()))
+            Ok(Remains(directory))
         })
         .await
     }
@@ -147,6 +152,18 @@ impl PrivateEngine {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(12)..].join("\n")
+    }
+}
+
+/// The files of an engine that has ended, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Remains(EngineDirectory);
+
+impl Remains {
+    /// Removes them.
+    pub(super) async fn remove(self) -> Result<(), EngineError> {
+        let Self(mut directory) = self;
+        blocking(move || directory.remove()).await
     }
 }
 

@@ -1,13 +1,16 @@
 //! Private engines as a run's source: a new dockerd for every wish, from one golden data root.
 //!
 //! The engine that is looked at first is also the one that pulls the base images, since both need
-//! one that is up; it builds nothing and becomes the golden data root.
+//! one that is up; it builds nothing and becomes the golden data root. The files of an engine that
+//! has ended are removed while the next one starts, since most of both is waiting.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
+use super::private::Remains;
 use super::source::{Control, Engine, Engines, Fresh, Place, Terms};
 use super::{Binaries, EngineError, EngineOptions, PrivateEngine, docker, probe};
 use crate::units::Nanos;
@@ -19,6 +22,8 @@ pub struct PrivateEngines {
     place: Place,
     terms: Terms,
     state: Mutex<State>,
+    /// Of engines that have ended.
+    remains: Arc<Mutex<Vec<Remains>>>,
 }
 
 #[derive(Debug, Default)]
@@ -37,13 +42,22 @@ impl PrivateEngines {
             host_network: true,
             docker_api: true,
         };
-        Self { binaries, place, terms, state: Mutex::default() }
+        Self { binaries, place, terms, state: Mutex::default(), remains: Arc::default() }
     }
 
     async fn engine(&self, golden: Option<PathBuf>) -> Result<PrivateEngine, EngineError> {
         let run_root = self.place.run_root.clone();
         let options = EngineOptions { run_root, mirror: self.place.registry, golden };
         PrivateEngine::start(&self.binaries, options).await
+    }
+
+    /// Removes the files of all engines that have ended.
+    async fn clear(&self) -> Result<(), EngineError> {
+        let remains = std::mem::take(&mut *self.remains.lock().await);
+        for remains in remains {
+            remains.remove().await?;
+        }
+        Ok(())
     }
 }
 
@@ -94,15 +108,17 @@ impl Engines for PrivateEngines {
     async fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
         let golden = self.state.lock().await.golden.clone();
         let (path, bases) = golden.map_or((None, 0), |(path, bases)| (Some(path), bases));
-        Ok(Box::new(Started { engine: self.engine(path).await?, bases }))
+        let (engine, cleared) = tokio::join!(self.engine(path), self.clear());
+        cleared?;
+        Ok(Box::new(Started { engine: engine?, bases, remains: self.remains.clone() }))
     }
 
     async fn close(&self) -> Result<(), EngineError> {
         let engine = self.state.lock().await.looked_at.take();
-        match engine {
-            Some(engine) => engine.stop().await.map(drop),
-            None => Ok(()),
+        if let Some(engine) = engine {
+            engine.stop().await?;
         }
+        self.clear().await
     }
 }
 
@@ -110,6 +126,7 @@ impl Engines for PrivateEngines {
 struct Started {
     engine: PrivateEngine,
     bases: usize,
+    remains: Arc<Mutex<Vec<Remains>>>,
 }
 
 #[async_trait]
@@ -136,6 +153,8 @@ impl Engine for Started {
     }
 
     async fn stop(self: Box<Self>) -> Result<(), EngineError> {
-        self.engine.stop().await.map(drop)
+        let remains = self.engine.end().await?;
+        self.remains.lock().await.push(remains);
+        Ok(())
     }
 }

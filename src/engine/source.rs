@@ -76,7 +76,7 @@ pub trait Engine: fmt::Debug + Send + Sync {
     fn start_time(&self) -> Option<Nanos>;
     /// Fails if the engine holds images that a new one would not.
     async fn prove_new(&self) -> Result<(), EngineError>;
-    /// Ends it and removes what it left.
+    /// Ends it; what it left goes with the next start or, at the latest, with [`Engines::close`].
     async fn stop(self: Box<Self>) -> Result<(), EngineError>;
 }
 

@@ -134,8 +134,12 @@ pub struct TrialRecord {
     pub outcome: Outcome,
     pub builds: Vec<BuildRecord>,
     pub verifications: Vec<Verification>,
-    /// From starting the engine to its first answer; absent where a kept engine was used.
+    /// From the wish for the engine to its first answer; absent where a kept engine was used. It may
+    /// have started while the trial before was still being verified.
     pub engine_start: Option<Nanos>,
+    /// Ending the trial's engine; absent where the engine stayed. What files it left are removed later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_stop: Option<Nanos>,
     /// Writing the commit's tree out as a build context.
     pub checkout: Nanos,
     /// Build-cache records in the engine before the first build; a fresh trial needs 0.
@@ -153,6 +157,7 @@ impl TrialRecord {
             builds: vec![],
             verifications: vec![],
             engine_start: None,
+            engine_stop: None,
             checkout: Nanos::default(),
             cache_records_before: 0,
             metered: Metered::default(),

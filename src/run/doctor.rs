@@ -68,6 +68,8 @@ async fn timed(
     let Some(ready) = engine.start_time() else { return Ok(vec![]) };
     let since = Instant::now();
     engine.stop().await?;
+    // With its files.
+    engines.close().await?;
     let gone = Nanos::of(since.elapsed());
     Ok(vec![("ready", format!("in {ready}, {state}; gone in {gone}"))])
 }

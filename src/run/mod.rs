@@ -287,7 +287,7 @@ async fn play(
         let last = (0..commits).rev().find(|commit| keys.contains(&key(&turn, *commit)));
         let Some(last) = last else { continue };
         let (strategy, way) = (&strategies[turn.strategy], &ways[turn.link]);
-        let mut sequence = sequence::Sequence::new(&setup, strategy, turn, way);
+        let mut sequence = sequence::Sequence::new(&setup, strategy, turn, way, last);
         for commit in 0..=last {
             let key = key(&turn, commit);
             on_event(Event::TrialStarted(&key));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::engine::{Engine, Fresh};
+use crate::engine::{Engine, EngineError, Fresh};
 use crate::journal::{Outcome, TrialKey, TrialRecord};
 use crate::registry::FarEnd;
 use crate::strategy::{EngineUse, Position, Strategy, plan};
@@ -13,7 +13,10 @@ use crate::units::Nanos;
 
 use super::{Event, Setup, Turn, Way, local_name};
 
-/// A strategy being played; owns its kept engine, if it keeps one.
+/// A strategy being played; owns the engine of its next trial, if that is up already.
+///
+/// New engines start while the trial before is inspected: both are outside the clocks, and a run is
+/// over sooner.
 pub struct Sequence<'a> {
     setup: &'a Setup<'a>,
     strategy: &'a Strategy,
@@ -21,11 +24,23 @@ pub struct Sequence<'a> {
     repo: String,
     shared_key: String,
     local_caches: PathBuf,
-    kept: Option<Box<dyn Engine>>,
+    /// The place of the last commit to be played.
+    last: usize,
+    /// The engine of the next trial: kept, or new.
+    ready: Option<Ready>,
 }
 
+/// An engine for the next trial, or why there is none.
+type Ready = Result<Box<dyn Engine>, EngineError>;
+
 impl<'a> Sequence<'a> {
-    pub fn new(setup: &'a Setup<'a>, strategy: &'a Strategy, turn: Turn, way: &Way) -> Self {
+    pub fn new(
+        setup: &'a Setup<'a>,
+        strategy: &'a Strategy,
+        turn: Turn,
+        way: &Way,
+        last: usize,
+    ) -> Self {
         let name = &setup.loaded.scenario.name;
         let address = way.far.as_ref().map_or(setup.registry.address(), FarEnd::address);
         let Turn { round, link, .. } = turn;
@@ -33,7 +48,7 @@ impl<'a> Sequence<'a> {
         let shared_key = format!("cachefrom:{name}:r{round}:l{link}:{}", strategy.name);
         let folder = format!("r{round}-l{link}-{}", strategy.name);
         let local_caches = setup.scratch.join("caches").join(folder);
-        Self { setup, strategy, local_caches, repo, shared_key, kept: None }
+        Self { setup, strategy, local_caches, repo, shared_key, last, ready: None }
     }
 
     /// The trial of the commit at `index`.
@@ -73,13 +88,12 @@ impl<'a> Sequence<'a> {
         setup.history.checkout(index, context.path()).map_err(|error| error.to_string())?;
         let checkout = Nanos::of(clock.elapsed());
 
-        let (engine, started) = match self.kept.take() {
-            Some(engine) => (engine, false),
-            None => {
-                let engine = setup.engines.start().await;
-                (engine.map_err(|error| super::causes(&error))?, true)
-            }
+        let fresh = self.strategy.engine == EngineUse::Fresh;
+        let (ready, started) = match self.ready.take() {
+            Some(ready) => (ready, fresh),
+            None => (setup.engines.start().await, true),
         };
+        let engine = ready.map_err(|error| super::causes(&error))?;
         let engine_start = engine.start_time().filter(|_| started);
         let terms = setup.engines.terms();
         let status_key = key.clone();
@@ -87,7 +101,7 @@ impl<'a> Sequence<'a> {
             (setup.on_event)(Event::Status { key: &status_key, target, update });
         };
         setup.registry.arm(&scenario.faults);
-        let record = trial::run(&trial::Setting {
+        let setting = trial::Setting {
             key,
             engine: &*engine,
             prune: started && terms.fresh == Fresh::Pruned,
@@ -110,23 +124,32 @@ impl<'a> Sequence<'a> {
             checkout,
             engine_start,
             on_update: if setup.options.status { Some(&on_update) } else { None },
-        })
-        .await;
+        };
+        let built = trial::build(&setting).await;
         setup.registry.arm(&[]);
-        match self.strategy.engine {
-            EngineUse::Fresh => {
-                engine.stop().await.map_err(|error| super::causes(&error))?;
+        if !fresh {
+            let record = trial::inspect(&setting, built).await;
+            // An engine that broke is not used again: the next commit starts a new one.
+            if !matches!(record.outcome, Outcome::Broken { .. }) {
+                self.ready = Some(Ok(engine));
             }
-            // A kept engine that broke is not used again: the next commit starts a new one.
-            EngineUse::Kept if matches!(record.outcome, Outcome::Broken { .. }) => drop(engine),
-            EngineUse::Kept => self.kept = Some(engine),
+            return Ok(record);
         }
+        let next = async {
+            let wanted = index < self.last && terms.fresh == Fresh::New;
+            if wanted { Some(setup.engines.start().await) } else { None }
+        };
+        let (mut record, next) = tokio::join!(trial::inspect(&setting, built), next);
+        self.ready = next;
+        let clock = Instant::now();
+        engine.stop().await.map_err(|error| super::causes(&error))?;
+        record.engine_stop = Some(Nanos::of(clock.elapsed()));
         Ok(record)
     }
 
-    /// Stops the kept engine.
+    /// Stops the engine that is left.
     pub async fn finish(mut self) {
-        if let Some(engine) = self.kept.take() {
+        if let Some(Ok(engine)) = self.ready.take() {
             // What it measured is recorded; its guard has removed it even if this fails.
             let _ = engine.stop().await;
         }
