@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexStatus};
 use cachefrom::buildkit::{Fold, context_entries};
+use cachefrom::explain::explain;
 use cachefrom::journal::{
-    BuildRecord, CommitRecord, Header, Line, Outcome, SCHEMA, TrialKey, TrialRecord,
+    BuildRecord, CommitRecord, FileChange, Header, Line, Outcome, SCHEMA, TrialKey, TrialRecord,
 };
 use cachefrom::measure::Analysis;
 use cachefrom::measure::statistics::Bootstrap;
 use cachefrom::report::files::{Format, files};
-use cachefrom::report::{Theme, View, chart, html, png, svg};
+use cachefrom::report::{Theme, View, chart, html, png, register_fonts, svg};
 use cachefrom::strategy::built_in;
 use cachefrom::trace::{Interval, Trace, Transfer, Vertex as TraceVertex};
 use cachefrom::units::{Bytes, Nanos};
@@ -113,6 +114,7 @@ fn bootstrap(criterion: &mut Criterion) {
 
 /// A journal of `trials` trials of 20 steps in `folder`: every built-in strategy over 30 commits.
 fn journal(folder: &Path, trials: usize) -> PathBuf {
+    fs::create_dir_all(folder).expect("a folder for the journal");
     let path = folder.join("journal.jsonl");
     let file = fs::File::create(&path).expect("a journal to write");
     let mut out = BufWriter::new(file);
@@ -127,9 +129,13 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
         branch: "main".into(),
         parent: commit.checked_sub(1),
         args: Default::default(),
-        dockerfile: None,
+        dockerfile: Some(dockerfile(commit)),
         dockerignore: None,
-        changes: vec![],
+        changes: vec![FileChange {
+            path: format!("src/{}.c", commit % 7),
+            object: Some(format!("{commit:040x}")),
+            mode: 0o100644,
+        }],
     });
     let names: Vec<String> = strategies.iter().map(|strategy| strategy.name.clone()).collect();
     let each = names.len() * 30;
@@ -153,6 +159,15 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
     }
     out.flush().expect("the whole journal");
     path
+}
+
+/// Twenty steps, of which one changes at each commit.
+fn dockerfile(commit: usize) -> String {
+    let step = |number: usize| {
+        let edit = if number == commit % 20 { format!(" --edit={commit}") } else { String::new() };
+        format!("RUN make part-{number} && make install{edit}\n")
+    };
+    format!("FROM debian AS builder\n{}", (0..20).map(step).collect::<String>())
 }
 
 fn record(trial: usize, round: usize, strategy: &str) -> TrialRecord {
@@ -192,6 +207,7 @@ fn record(trial: usize, round: usize, strategy: &str) -> TrialRecord {
         }],
         verifications: vec![],
         engine_start: Some(Nanos(150_000_000)),
+        engine_stop: None,
         checkout: Nanos(2_000_000),
         cache_records_before: 0,
         metered: Default::default(),
@@ -208,9 +224,44 @@ fn journals(criterion: &mut Criterion) {
     let read = || Analysis::read(&path).expect("the journal is read");
     group.bench_function("read and measure 100,000 trials", |bencher| bencher.iter(read));
     group.bench_function("read, measure and report 100,000 trials", |bencher| {
+        bencher.iter(|| whole(&path));
+    });
+    if !only_listing() {
+        // Of this process, which held nothing larger before: an upper limit.
+        println!("most memory held at once so far: {}", peak_memory());
+    }
+    let small = journal(&folder.path().join("small"), 100);
+    group.throughput(Throughput::Elements(100));
+    group.bench_function("read, measure and report 100 trials", |bencher| {
+        bencher.iter(|| whole(&small));
+    });
+}
+
+/// Everything that `cachefrom report` does before it writes.
+fn whole(journal: &Path) -> usize {
+    let analysis = Analysis::read(journal).expect("the journal is read");
+    files(&View::of(&analysis), &analysis, &Format::ALL).expect("the report is made").len()
+}
+
+/// `VmHWM` of proc(5).
+fn peak_memory() -> Bytes {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    Bytes(kib.expect("Linux says how much memory a process held") * 1024)
+}
+
+fn explaining(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder for the journal");
+    let trials = if only_listing() { 0 } else { sized(10_000) };
+    let path = journal(folder.path(), trials);
+    let mut group = criterion.benchmark_group("explain");
+    group.throughput(Throughput::Elements(trials as u64));
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.bench_function("read and explain 10,000 trials", |bencher| {
         bencher.iter(|| {
-            let analysis = read();
-            files(&View::of(&analysis), &analysis, &Format::ALL).expect("the report is made")
+            let analysis = Analysis::read(&path).expect("the journal is read");
+            explain(&analysis).map(|trial| trial.misses.len()).sum::<usize>()
         });
     });
 }
@@ -235,5 +286,15 @@ fn drawing(criterion: &mut Criterion) {
     group.bench_function("the page", |bencher| bencher.iter(|| html(&view, &charts)));
 }
 
-criterion_group!(benches, fold, walk, bootstrap, journals, drawing);
+/// criterion draws its charts with plotters too, which has no fonts but those it is given.
+fn with_fonts() -> Criterion {
+    register_fonts();
+    Criterion::default()
+}
+
+criterion_group! {
+    name = benches;
+    config = with_fonts();
+    targets = fold, walk, bootstrap, journals, explaining, drawing
+}
 criterion_main!(benches);

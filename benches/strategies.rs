@@ -84,5 +84,15 @@ fn strategies(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, strategies);
+/// criterion draws its charts with plotters, which has no fonts but those it is given.
+fn with_fonts() -> Criterion {
+    cachefrom::report::register_fonts();
+    Criterion::default()
+}
+
+criterion_group! {
+    name = benches;
+    config = with_fonts();
+    targets = strategies
+}
 criterion_main!(benches);

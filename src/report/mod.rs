@@ -21,6 +21,7 @@ mod timelines;
 pub mod view;
 
 pub use csv::trials as csv;
+pub use font::register as register_fonts;
 pub use html::html;
 pub use markdown::markdown;
 pub use paint::{PaintError, png, svg};
