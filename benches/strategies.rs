@@ -27,6 +27,7 @@ fn play(loaded: &Loaded, strategy: &str, rounds: u32) -> Recorded {
     let options = Options {
         rounds,
         seed: 1,
+        replay: None,
         strategies: vec![strategy.to_owned()],
         links: vec![],
         last_commit: Some(incremental(loaded)),

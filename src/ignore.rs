@@ -50,6 +50,12 @@ impl Patterns {
         Ok(Self(parsed))
     }
 
+    /// The patterns of an ignore file's text; none where one of them is no pattern.
+    pub fn of_ignore_file(text: &str) -> Option<Self> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        Self::new(&lines.collect::<Vec<_>>()).ok()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

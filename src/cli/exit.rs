@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use super::explain::ExplainError;
 use super::gate::{GateError, NotWritten};
+use super::replay::CommitsError;
 use crate::check::{CheckError, MergeError, ToleranceError};
 use crate::engine::EngineError;
+use crate::history::HistoryError;
 use crate::journal::JournalError;
 use crate::report::files::WriteError;
 use crate::run::RunError;
@@ -62,6 +64,8 @@ pub fn of(error: &anyhow::Error) -> Exit {
     let usage = error.downcast_ref::<GateError>().is_some()
         || error.downcast_ref::<MergeError>().is_some()
         || error.downcast_ref::<ExplainError>().is_some()
+        || error.downcast_ref::<CommitsError>().is_some()
+        || error.downcast_ref::<HistoryError>().is_some()
         || error.downcast_ref::<ToleranceError>().is_some();
     if usage {
         return Exit::Usage;

@@ -8,6 +8,7 @@ mod explain;
 mod gate;
 mod plugin;
 mod progress;
+mod replay;
 mod report;
 mod run;
 mod table;
@@ -32,6 +33,8 @@ pub struct Cli {
 enum Command {
     /// Build a scenario's commits under its cache strategies and record what each cost and reused
     Run(Box<run::Args>),
+    /// Build commits of a real repository under cache strategies, without touching it
+    Replay(Box<replay::Args>),
     /// Hold a run against a baseline: exit 3 where the cache got worse
     Check(check::CheckArgs),
     /// Show runs side by side
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Compare(args) => check::compare(&args),
         Command::Baseline(args) => check::baseline(&args),

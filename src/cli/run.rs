@@ -13,11 +13,12 @@ use super::report;
 use super::table::table;
 use crate::check::{Checked, Verdict, assertions, check};
 use crate::engine::EngineAddress;
-use crate::history::History;
 use crate::journal::{Outcome, Recorded};
 use crate::link::{LinkError, LinkProfile, parse_links};
 use crate::measure::Analysis;
-use crate::run::{Event, Options, Partition, divide, foreseen, links, sequences, strategies};
+use crate::run::{
+    Event, Options, Partition, divide, foreseen, history, links, sequences, strategies,
+};
 use crate::scenario::{self, Loaded};
 
 #[derive(Debug, Parser)]
@@ -25,6 +26,16 @@ pub struct Args {
     /// Scenario files
     #[arg(required = true)]
     scenarios: Vec<PathBuf>,
+    /// Stop after this commit, counted from 1; earlier ones are played, since caches build on them
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    commit: Option<u32>,
+    #[command(flatten)]
+    play: Play,
+}
+
+/// How a sequence of commits is played, wherever it comes from.
+#[derive(Debug, Parser)]
+pub struct Play {
     /// How often each strategy plays the whole commit sequence
     #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -38,9 +49,6 @@ pub struct Args {
     /// every strategy is played over each of several
     #[arg(long, value_name = "LINK,…")]
     link: Option<Links>,
-    /// Stop after this commit, counted from 1; earlier ones are played, since caches build on them
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    commit: Option<u32>,
     /// The folder of the results [default: results/SCENARIO/RUN]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -75,19 +83,17 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded: Vec<Loaded> =
         args.scenarios.iter().map(|path| scenario::load(path)).collect::<Result<_, _>>()?;
-    let alone = args.baseline.as_ref().map(|_| "--baseline").or(args.gate.one_file());
+    let play = &args.play;
+    let alone = play.baseline.as_ref().map(|_| "--baseline").or(play.gate.one_file());
     if let Some(flag) = alone.filter(|_| loaded.len() > 1) {
         return Err(GateError::OneScenario { flag }.into());
     }
-    args.exports.check(loaded.len())?;
+    play.exports.check(loaded.len())?;
     let mut worst = Exit::Done;
     for loaded in &loaded {
-        let options = options(args, loaded)?;
-        if args.dry_run {
-            dry_run(loaded, &options)?;
-            continue;
-        }
-        let exit = one(args, loaded, &options)?;
+        let last_commit = args.commit.map(|commit| commit as usize - 1);
+        let options = Options { last_commit, ..play.options(loaded) };
+        let exit = play.play(loaded, &options)?;
         if exit == Exit::Interrupted {
             return Ok(exit);
         }
@@ -96,26 +102,43 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(worst)
 }
 
-fn options(args: &Args, loaded: &Loaded) -> anyhow::Result<Options> {
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => free_folder(&Path::new("results").join(&loaded.scenario.name)),
-    };
-    Ok(Options {
-        rounds: args.rounds,
-        seed: args.seed,
-        strategies: args.strategy.clone(),
-        links: args.link.as_ref().map_or_else(Vec::new, |links| links.0.clone()),
-        last_commit: args.commit.map(|commit| commit as usize - 1),
-        partition: args.partition,
-        out,
-        resume: args.resume,
-        builder: args.builder.clone(),
-        allow_prune: args.allow_prune,
-        status: args.progress == Progress::Rawjson,
-        cache_dir: crate::engine::cache_dir(),
-        run_root: super::run_root(),
-    })
+impl Play {
+    /// What was asked for, of `loaded`'s own commits.
+    pub fn options(&self, loaded: &Loaded) -> Options {
+        let out = match &self.out {
+            Some(out) => out.clone(),
+            None => free_folder(&Path::new("results").join(&loaded.scenario.name)),
+        };
+        Options {
+            rounds: self.rounds,
+            seed: self.seed,
+            replay: None,
+            strategies: self.strategy.clone(),
+            links: self.link.as_ref().map_or_else(Vec::new, |links| links.0.clone()),
+            last_commit: None,
+            partition: self.partition,
+            out,
+            resume: self.resume,
+            builder: self.builder.clone(),
+            allow_prune: self.allow_prune,
+            status: self.progress == Progress::Rawjson,
+            cache_dir: crate::engine::cache_dir(),
+            run_root: super::run_root(),
+        }
+    }
+
+    /// Plays the run, or prints what it would be.
+    pub fn play(&self, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> {
+        if self.dry_run {
+            dry_run(loaded, options)?;
+            return Ok(Exit::Done);
+        }
+        one(self, loaded, options)
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
 }
 
 /// The value of `--link`.
@@ -147,7 +170,8 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
     let abilities = foreseen(options.builder.as_ref(), options.allow_prune);
     let (strategies, skipped) = divide(&asked, &abilities);
     let scratch = tempfile::tempdir()?;
-    let history = History::script(loaded, scratch.path())?;
+    let (history, notices) = history(loaded, options, scratch.path())?;
+    notices.iter().for_each(|notice| super::say(notice));
     let commits = options.last_commit.map_or(history.commits().len(), |last| last + 1);
     let mut text = format!("{}: {}\n\ncommits\n", loaded.scenario.name, loaded.scenario.title);
     for commit in history.commits().iter().take(commits) {
@@ -187,7 +211,7 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> {
+fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> {
     // Found before anything is built: a run of an hour must not end in a missing file.
     let baseline = match &args.baseline {
         Some(name) => args.gate.find(name)?,
@@ -232,7 +256,7 @@ fn one(args: &Args, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
 
 /// The scenario's assertions, and the baseline where one was given.
 fn judge(
-    args: &Args,
+    args: &Play,
     loaded: &Loaded,
     recorded: &Recorded,
     baseline: Option<&Path>,

@@ -36,7 +36,10 @@ impl<'a> Files<'a> {
         Self {
             versions,
             changed: commits.iter().map(|commit| paths(commit).collect()).collect(),
-            ignored: commits.iter().map(|c| c.dockerignore.as_deref().and_then(ignored)).collect(),
+            ignored: commits
+                .iter()
+                .map(|c| c.dockerignore.as_deref().and_then(Patterns::of_ignore_file))
+                .collect(),
             ignore_texts: commits.iter().map(|commit| commit.dockerignore.as_deref()).collect(),
         }
     }
@@ -82,12 +85,6 @@ impl<'a> Files<'a> {
         let versions = self.versions.get(path).map_or(&[][..], Vec::as_slice);
         versions.iter().rev().find(|(place, _)| *place <= now).map_or(now, |(place, _)| *place)
     }
-}
-
-/// The patterns of an ignore file; those that cannot be read let everything in.
-fn ignored(text: &str) -> Option<Patterns> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    Patterns::new(&lines.collect::<Vec<_>>()).ok()
 }
 
 /// What an instruction takes from the build context.

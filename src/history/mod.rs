@@ -1,9 +1,11 @@
-//! The temporary repository: scripted commits with fixed authors and dates, checked out on demand.
+//! The commit sequence: scripted ones with fixed authors and dates, or those of a real repository,
+//! checked out on demand.
 //!
 //! The same scenario and source give the same commit ids and file times on every machine. Nothing
 //! of the user's is read or changed but the source tree: no git configuration, hook or template.
 //! The surprising thing: git stores no times, so each commit's are kept here beside the repository.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -14,37 +16,48 @@ use crate::scenario::{self, Loaded};
 
 mod checkout;
 mod edit;
+mod replay;
 mod source;
+mod stored;
 mod tree;
 
 pub use edit::EditError;
+pub use replay::{Replay, Which};
 pub use tree::FileChange;
 
 use edit::Change;
+use stored::Stored;
 use tree::{Stamp, Tree};
 
 /// 2024-01-01T00:00:00Z in seconds; commit *n* is made *n* minutes later.
 const FIRST_COMMIT: i64 = 1_704_067_200;
 
-/// A scenario's commits, in a repository that is removed when this is dropped.
+/// A sequence of commits: a scenario's, in a repository that is removed when this is dropped, or
+/// some of a repository of the user's.
 pub struct History {
     commits: Vec<ScriptedCommit>,
-    trees: Vec<Tree>,
+    source: Source,
     // Before the folder: it must be closed when that goes.
     repository: Repository,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
-/// One commit of the sequence, as it was made.
+/// Where the commits' files are.
+enum Source {
+    Scripted(Vec<Tree>),
+    Stored(Stored),
+}
+
+/// One commit of the sequence, as it was made or found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptedCommit {
-    /// Its place in the scenario, from 0.
+    /// Its place in the sequence, from 0.
     pub index: usize,
     /// The object id, in hexadecimal.
     pub id: String,
     pub message: String,
     pub branch: String,
-    /// The index of its parent; only the first commit has none.
+    /// The index of its parent; a scenario's first commit alone has none.
     pub parent: Option<usize>,
     /// The build args in effect there.
     pub args: BTreeMap<String, String>,
@@ -77,6 +90,8 @@ pub enum HistoryError {
     UnknownFrom { commit: String, from: String },
     #[error("there is no commit {index}: the history has {count}")]
     NoCommit { index: usize, count: usize },
+    #[error("there are no commits to replay in {}: {asked}", repository.display())]
+    NoCommits { repository: PathBuf, asked: String },
     #[error("{} is not an empty folder", path.display())]
     NotEmpty { path: PathBuf },
 }
@@ -101,10 +116,12 @@ impl History {
             .tempdir_in(parent_dir)
             .map_err(|source| HistoryError::Folder { folder: parent_dir.into(), source })?;
         let repository = new_repository(folder.path())?;
+        let source = Source::Scripted(vec![]);
         let mut history =
-            History { commits: Vec::new(), trees: Vec::new(), repository, _folder: folder };
+            History { commits: Vec::new(), source, repository, _folder: Some(folder) };
 
         let source = source::read(&history.repository, loaded)?;
+        let mut trees: Vec<Tree> = vec![];
         // What `from` and a branch's next commit start from, by branch name.
         let mut tips: HashMap<String, usize> = HashMap::new();
         for (index, written) in loaded.scenario.commits.iter().enumerate() {
@@ -115,9 +132,7 @@ impl History {
             };
             let parent = history.parent_of(written, &branch, &tips)?;
             let (mut tree, mut args) = match parent {
-                Some(parent) => {
-                    (history.trees[parent].clone(), history.commits[parent].args.clone())
-                }
+                Some(parent) => (trees[parent].clone(), history.commits[parent].args.clone()),
                 None => (source.clone(), loaded.scenario.build.args.clone()),
             };
             for (number, edit) in written.edits.iter().enumerate() {
@@ -145,7 +160,7 @@ impl History {
             let id = history.commit(index, &written.message, &branch, parent, &tree)?;
             let message = written.message.clone();
             tips.insert(branch.clone(), index);
-            history.trees.push(tree);
+            trees.push(tree);
             history.commits.push(ScriptedCommit {
                 index,
                 id: id.to_string(),
@@ -155,6 +170,7 @@ impl History {
                 args,
             });
         }
+        history.source = Source::Scripted(trees);
         Ok(history)
     }
 
@@ -165,14 +181,18 @@ impl History {
     /// Writes one commit's files into `into`, which must be empty or not there yet.
     pub fn checkout(&self, index: usize, into: &Path) -> Result<(), HistoryError> {
         self.require(index)?;
-        checkout::write(&self.repository, &self.trees[index], into)
+        checkout::write(&self.repository, &*self.tree(index)?, into)
     }
 
     /// The content of a commit's file at `path`, which is relative to the tree and uses `/`; none
     /// where there is no such file, or a symlink.
     pub fn file(&self, index: usize, path: &str) -> Result<Option<Vec<u8>>, HistoryError> {
         self.require(index)?;
-        let found = self.trees[index].files.get(path);
+        let trees = match &self.source {
+            Source::Scripted(trees) => trees,
+            Source::Stored(stored) => return stored.file(&self.repository, index, path),
+        };
+        let found = trees[index].files.get(path);
         let Some(file) = found.filter(|file| file.mode != tree::Mode::Symlink) else {
             return Ok(None);
         };
@@ -185,9 +205,13 @@ impl History {
     /// every file of the first. Times count for nothing, as they do for BuildKit's cache.
     pub fn changes(&self, index: usize) -> Result<Vec<FileChange>, HistoryError> {
         self.require(index)?;
+        let trees = match &self.source {
+            Source::Scripted(trees) => trees,
+            Source::Stored(stored) => return stored.changes(&self.repository, index),
+        };
         let nothing = Tree::default();
-        let before = index.checked_sub(1).map_or(&nothing, |before| &self.trees[before]);
-        Ok(tree::changes(before, &self.trees[index]))
+        let before = index.checked_sub(1).map_or(&nothing, |before| &trees[before]);
+        Ok(tree::changes(before, &trees[index]))
     }
 
     /// The nearest commit that both descend from.
@@ -212,7 +236,15 @@ impl History {
     /// The id of the git tree of a commit: equal exactly when files and modes are.
     pub fn tree_id(&self, index: usize) -> Result<String, HistoryError> {
         self.require(index)?;
-        Ok(self.trees[index].write(&self.repository)?.to_string())
+        Ok(self.tree(index)?.write(&self.repository)?.to_string())
+    }
+
+    /// Every file of a commit.
+    fn tree(&self, index: usize) -> Result<Cow<'_, Tree>, HistoryError> {
+        match &self.source {
+            Source::Scripted(trees) => Ok(Cow::Borrowed(&trees[index])),
+            Source::Stored(stored) => Ok(Cow::Owned(stored.tree(&self.repository, index)?)),
+        }
     }
 
     fn require(&self, index: usize) -> Result<&ScriptedCommit, HistoryError> {
@@ -271,7 +303,9 @@ fn commit_time(index: usize) -> i64 {
     FIRST_COMMIT + 60 * i64::try_from(index).unwrap_or(i64::MAX / 120)
 }
 
-fn new_repository(folder: &Path) -> Result<Repository, HistoryError> {
+/// Keeps the user's git configuration out of this process. Repositories of other users are opened
+/// too: nothing that they could have configured is run.
+fn isolate() -> Result<(), HistoryError> {
     static ISOLATED: OnceLock<Result<(), String>> = OnceLock::new();
     let isolated = ISOLATED.get_or_init(|| {
         use git2::ConfigLevel::{Global, ProgramData, System, XDG};
@@ -280,7 +314,8 @@ fn new_repository(folder: &Path) -> Result<Repository, HistoryError> {
             // once, here, before this crate's first repository is opened.
             unsafe { git2::opts::set_search_path(level, "") }.map_err(|e| e.to_string())?;
         }
-        Ok(())
+        // SAFETY: as above.
+        unsafe { git2::opts::set_verify_owner_validation(false) }.map_err(|e| e.to_string())
     });
     if let Err(message) = isolated {
         let source = git2::Error::from_str(message);
@@ -289,6 +324,11 @@ fn new_repository(folder: &Path) -> Result<Repository, HistoryError> {
             source,
         });
     }
+    Ok(())
+}
+
+fn new_repository(folder: &Path) -> Result<Repository, HistoryError> {
+    isolate()?;
     let mut options = git2::RepositoryInitOptions::new();
     options.bare(true).external_template(false).initial_head("main");
     Repository::init_opts(folder, &options)

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::engine::{self, EngineAddress, EngineError, Engines, Fresh, Place, RunRoot};
-use crate::history::{History, HistoryError};
+use crate::history::{History, HistoryError, Replay};
 use crate::journal::{End, Journal, JournalError, Line, Recorded, Skipped, TrialKey, TrialRecord};
 use crate::link::LinkProfile;
 use crate::registry::{FarEnd, Registry, RegistryError};
@@ -42,6 +42,8 @@ use header::{Played, open_journal};
 pub struct Options {
     pub rounds: u32,
     pub seed: u64,
+    /// Commits of a real repository, instead of the scenario's own.
+    pub replay: Option<Replay>,
     /// Only these strategies; the scenario's when empty.
     pub strategies: Vec<String>,
     /// Every strategy is played over each of these; the scenario's when empty.
@@ -151,6 +153,19 @@ pub fn links(loaded: &Loaded, options: &Options) -> Vec<LinkProfile> {
     if options.links.is_empty() { loaded.scenario.links() } else { options.links.clone() }
 }
 
+/// The commits that `options` or `loaded` name, and what to know about them, a sentence each.
+/// `folder` is for a scenario's repository.
+pub fn history(
+    loaded: &Loaded,
+    options: &Options,
+    folder: &Path,
+) -> Result<(History, Vec<String>), RunError> {
+    Ok(match &options.replay {
+        Some(replay) => History::replay(replay)?,
+        None => (History::script(loaded, folder)?, vec![]),
+    })
+}
+
 /// Plays the whole run into the journal of `options.out`, or until `interrupt` is over.
 ///
 /// Dropping the returned future stops its engines; what ended before is in the journal.
@@ -208,7 +223,8 @@ async fn play(
     engine::sweep(&options.run_root)?;
     let run_root = RunRoot::create(&options.run_root)?;
     let scratch = run_root.path();
-    let history = History::script(loaded, scratch)?;
+    let (history, told) = history(loaded, options, scratch)?;
+    told.iter().for_each(|notice| on_event(Event::Notice(notice)));
     let commits = commits_of(&history, options)?;
     let registry = Registry::start(scratch.join("registry")).await?;
     let mut ways = vec![];

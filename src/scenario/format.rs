@@ -52,6 +52,29 @@ pub struct Scenario {
     pub images: Vec<LocalImage>,
 }
 
+impl Scenario {
+    /// One with the default strategies and no commits of its own.
+    pub fn of_build(build: Build) -> Self {
+        Self {
+            schema: 1,
+            name: String::new(),
+            title: String::new(),
+            source: here(),
+            include: vec![],
+            strategies: default_strategies(),
+            build,
+            base_images: BaseImages::default(),
+            commits: vec![],
+            verify: vec![],
+            check: CheckTable::default(),
+            own_strategies: vec![],
+            faults: vec![],
+            link_tables: vec![],
+            images: vec![],
+        }
+    }
+}
+
 fn here() -> PathBuf {
     PathBuf::from(".")
 }

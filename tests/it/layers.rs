@@ -17,7 +17,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("ignore", &[]),
     ("strategy", &[]),
     ("scenario", &["fault", "link", "strategy", "units"]),
-    ("history", &["scenario"]),
+    ("history", &["ignore", "scenario"]),
     ("engine", &["units"]),
     ("registry", &["fault", "link", "units"]),
     ("buildkit", &["ignore", "trace", "units"]),

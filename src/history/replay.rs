@@ -1,0 +1,287 @@
+//! Which commits of a real repository are replayed, and in which order.
+//!
+//! Everything is read from the object database: no index, working tree, hook or configuration of
+//! the user's is touched. Surprising: the sequence is that of the asked commits, so that a
+//! commit's parent is its nearest ancestor among them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use git2::{Commit, Oid, Repository, Sort};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::stored::{Stored, context_of};
+use super::{History, HistoryError, ScriptedCommit, Source, isolate};
+use crate::ignore::Patterns;
+
+/// What to replay.
+#[derive(Clone, Debug, Default)]
+pub struct Replay {
+    /// The repository, bare or not, or any folder in it.
+    pub repository: PathBuf,
+    pub which: Which,
+    /// Every commit and not only first parents.
+    pub merges: bool,
+    /// Leave out commits that change nothing that a build could see.
+    pub only_relevant: bool,
+    /// So many commits, spread over what was asked for.
+    pub sample: Option<usize>,
+    /// Decides which commits of equal merit a sample takes.
+    pub seed: u64,
+    /// The folder of the repository that is the build context; all of it when empty.
+    pub context: String,
+    /// The Dockerfile's path in the context.
+    pub dockerfile: String,
+    /// Build args, the same at every commit.
+    pub args: BTreeMap<String, String>,
+}
+
+/// Commits of a repository.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// The last so many up to `HEAD`.
+    Last(usize),
+    /// `A..B`, as git writes it: what `B` has and `A` has not.
+    Range(String),
+    /// Revisions, oldest first.
+    Listed(Vec<String>),
+}
+
+impl Default for Which {
+    fn default() -> Self {
+        Self::Last(10)
+    }
+}
+
+impl History {
+    /// The asked commits of a repository, and what to know about them, a sentence each.
+    pub fn replay(replay: &Replay) -> Result<(History, Vec<String>), HistoryError> {
+        let repository = open(&replay.repository)?;
+        let (ids, mut notices) = selected(&repository, replay)?;
+        let branches = branches(&repository, replay, &ids)?;
+        let places: HashMap<Oid, usize> = ids.iter().enumerate().map(|(n, id)| (*id, n)).collect();
+        let mut commits: Vec<ScriptedCommit> = vec![];
+        for (index, id) in ids.iter().enumerate() {
+            let commit = find(&repository, *id)?;
+            let parent = match replay.merges {
+                true => nearest_parent(&commit, &places).filter(|parent| *parent < index),
+                false => index.checked_sub(1),
+            };
+            commits.push(ScriptedCommit {
+                index,
+                id: id.to_string(),
+                message: String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into(),
+                branch: branches[index].clone(),
+                parent,
+                args: replay.args.clone(),
+            });
+        }
+        let stored = Stored { ids, context: replay.context.clone() };
+        notices.extend(stored.notices(&repository)?);
+        let source = Source::Stored(stored);
+        Ok((History { commits, source, repository, _folder: None }, notices))
+    }
+}
+
+fn open(path: &Path) -> Result<Repository, HistoryError> {
+    isolate()?;
+    Repository::discover(path)
+        .map_err(HistoryError::git(format!("open the repository {}", path.display())))
+}
+
+fn find(repository: &Repository, id: Oid) -> Result<Commit<'_>, HistoryError> {
+    repository.find_commit(id).map_err(HistoryError::git(format!("read the commit {id}")))
+}
+
+/// The commits to replay, oldest first.
+fn selected(
+    repository: &Repository,
+    replay: &Replay,
+) -> Result<(Vec<Oid>, Vec<String>), HistoryError> {
+    let mut notices = vec![];
+    let mut ids = match &replay.which {
+        Which::Listed(revisions) => {
+            revisions.iter().map(|name| revision(repository, name)).collect::<Result<_, _>>()?
+        }
+        Which::Last(count) => walk(repository, replay, "HEAD", None, Some(*count))?,
+        Which::Range(range) => {
+            let (from, to) = range.split_once("..").unwrap_or((range, "HEAD"));
+            let to = if to.is_empty() { "HEAD" } else { to };
+            walk(repository, replay, to, Some(from), None)?
+        }
+    };
+    if repository.is_shallow()
+        && let Some(first) = ids.first()
+        && find(repository, *first)?.parent_count() == 0
+    {
+        notices.push(format!(
+            "the repository is shallow: it holds nothing before {}, so the sequence begins there (git fetch --unshallow brings the rest)",
+            &first.to_string()[..7]
+        ));
+    }
+    let all = ids.len();
+    if replay.only_relevant {
+        ids = relevant(repository, replay, ids)?;
+        notices.push(format!("{} of {all} commits touch the build context", ids.len()));
+    }
+    if let Some(count) = replay.sample {
+        ids = sample(ids, count, replay.seed);
+    }
+    if ids.is_empty() {
+        let asked = match &replay.which {
+            Which::Range(range) => range.clone(),
+            _ => "what was asked for".to_owned(),
+        };
+        let repository = replay.repository.clone();
+        return Err(HistoryError::NoCommits { repository, asked });
+    }
+    Ok((ids, notices))
+}
+
+fn revision(repository: &Repository, name: &str) -> Result<Oid, HistoryError> {
+    let failed = || HistoryError::git(format!("find the commit {name}"));
+    let object = repository.revparse_single(name).map_err(failed())?;
+    Ok(object.peel_to_commit().map_err(failed())?.id())
+}
+
+fn walk(
+    repository: &Repository,
+    replay: &Replay,
+    to: &str,
+    from: Option<&str>,
+    last: Option<usize>,
+) -> Result<Vec<Oid>, HistoryError> {
+    let failed = || HistoryError::git(format!("walk the commits up to {to}"));
+    let mut walk = repository.revwalk().map_err(failed())?;
+    walk.push(revision(repository, to)?).map_err(failed())?;
+    if let Some(from) = from {
+        walk.hide(revision(repository, from)?).map_err(failed())?;
+    }
+    if replay.merges {
+        walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME).map_err(failed())?;
+    } else {
+        walk.simplify_first_parent().map_err(failed())?;
+    }
+    let newest = walk.take(last.unwrap_or(usize::MAX));
+    let mut ids = newest.collect::<Result<Vec<Oid>, _>>().map_err(failed())?;
+    ids.reverse();
+    Ok(ids)
+}
+
+/// The first commit, and those that change the Dockerfile, an ignore file or what that lets in.
+fn relevant(
+    repository: &Repository,
+    replay: &Replay,
+    ids: Vec<Oid>,
+) -> Result<Vec<Oid>, HistoryError> {
+    let own_ignore = format!("{}.dockerignore", replay.dockerfile);
+    let mut kept = vec![];
+    for (place, id) in ids.iter().enumerate() {
+        let commit = find(repository, *id)?;
+        let (Some(parent), 1..) = (commit.parents().next(), place) else {
+            kept.push(*id);
+            continue;
+        };
+        let (before, now) = (
+            context_of(repository, &parent, &replay.context)?,
+            context_of(repository, &commit, &replay.context)?,
+        );
+        let failed = || HistoryError::git(format!("compare {id} with its parent"));
+        let diff =
+            repository.diff_tree_to_tree(before.as_ref(), now.as_ref(), None).map_err(failed())?;
+        let text = |path: &str| -> Option<String> {
+            let entry = now.as_ref()?.get_path(Path::new(path)).ok()?;
+            let blob = repository.find_blob(entry.id()).ok()?;
+            Some(String::from_utf8_lossy(blob.content()).into_owned())
+        };
+        let ignore = text(&own_ignore).or_else(|| text(".dockerignore")).unwrap_or_default();
+        let ignored = Patterns::of_ignore_file(&ignore);
+        let seen = diff.deltas().any(|delta| {
+            [delta.old_file().path(), delta.new_file().path()].into_iter().flatten().any(|path| {
+                let path = path.to_string_lossy();
+                let deciding = [&*replay.dockerfile, &*own_ignore, ".dockerignore"];
+                deciding.contains(&&*path)
+                    || !ignored.as_ref().is_some_and(|patterns| patterns.matches_below(&path))
+            })
+        });
+        if seen {
+            kept.push(*id);
+        }
+    }
+    Ok(kept)
+}
+
+/// `count` of `ids`: the last one, and one of each equal part of the others.
+fn sample(ids: Vec<Oid>, count: usize, seed: u64) -> Vec<Oid> {
+    let Some((last, others)) = ids.split_last() else { return ids };
+    if count >= ids.len() {
+        return ids;
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let parts = count.saturating_sub(1);
+    let mut taken: Vec<Oid> = (0..parts)
+        .map(|part| {
+            let (from, to) = (part * others.len() / parts, (part + 1) * others.len() / parts);
+            others[random.random_range(from..to.max(from + 1))]
+        })
+        .collect();
+    taken.push(*last);
+    taken
+}
+
+/// The nearest first-parent ancestor that is replayed too.
+fn nearest_parent(commit: &Commit<'_>, places: &HashMap<Oid, usize>) -> Option<usize> {
+    let mut next = commit.parents().next();
+    while let Some(parent) = next {
+        if let Some(place) = places.get(&parent.id()) {
+            return Some(*place);
+        }
+        next = parent.parents().next();
+    }
+    None
+}
+
+/// The branch that each commit was made on, as far as history tells: the default branch for first
+/// parents of its tip, for others what the merge that brought them says.
+fn branches(
+    repository: &Repository,
+    replay: &Replay,
+    ids: &[Oid],
+) -> Result<Vec<String>, HistoryError> {
+    let head = repository.head().ok();
+    let name = head.as_ref().and_then(|head| head.shorthand().ok());
+    let default = name.filter(|name| *name != "HEAD").unwrap_or("main").to_owned();
+    let mut known: HashMap<Oid, String> = HashMap::new();
+    if replay.merges {
+        let oldest = ids.first().copied();
+        let mut next = ids.last().map(|last| find(repository, *last)).transpose()?;
+        while let Some(commit) = next {
+            known.insert(commit.id(), default.clone());
+            if let Some(side) = commit.parents().nth(1) {
+                let name = merged_branch(&commit);
+                let mut next = Some(side);
+                while let Some(commit) = next {
+                    if known.contains_key(&commit.id()) || !ids.contains(&commit.id()) {
+                        break;
+                    }
+                    known.insert(commit.id(), name.clone());
+                    next = commit.parents().next();
+                }
+            }
+            let ended = Some(commit.id()) == oldest;
+            next = commit.parents().next().filter(|_| !ended);
+        }
+    }
+    let branch = |id: &Oid| known.get(id).cloned().unwrap_or_else(|| default.clone());
+    Ok(ids.iter().map(branch).collect())
+}
+
+/// The branch that a merge says it merged: `Merge branch 'x'`, `Merge pull request #1 from y/x`.
+fn merged_branch(merge: &Commit<'_>) -> String {
+    let summary = String::from_utf8_lossy(merge.summary_bytes().unwrap_or_default()).into_owned();
+    let quoted = summary.split('\'').nth(1).filter(|_| summary.starts_with("Merge "));
+    let pulled = summary.split(" from ").nth(1).filter(|_| summary.starts_with("Merge pull "));
+    let name = quoted.or(pulled).map(str::to_owned);
+    name.unwrap_or_else(|| format!("merged-{}", &merge.id().to_string()[..7]))
+}

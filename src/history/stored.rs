@@ -1,0 +1,161 @@
+//! Trees of a real repository's commits, read when they are asked for.
+
+use std::path::Path;
+
+use git2::{Commit, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
+
+use super::HistoryError;
+use super::tree::{File, FileChange, Mode, Stamp, Tree};
+
+/// How many submodules are named.
+const NAMED: usize = 3;
+
+/// Commits of a repository and the folder that is built.
+pub(super) struct Stored {
+    pub ids: Vec<Oid>,
+    /// The folder of the repository that is the build context; all of it when empty.
+    pub context: String,
+}
+
+impl Stored {
+    /// Every file of the commit at `index`. Times are those of the first commit, told apart by
+    /// content, so that a file that comes back is the same file.
+    pub fn tree(&self, repository: &Repository, index: usize) -> Result<Tree, HistoryError> {
+        let mut found = Tree::default();
+        let Some(tree) = self.context(repository, index)? else { return Ok(found) };
+        walk(&tree, |path, entry| {
+            if let Some(mode) = mode(entry.filemode()) {
+                let stamp = Stamp { commit: 0, edit: 0 };
+                found.files.insert(path, File { blob: entry.id(), mode, stamp });
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// What differs from the commit before it in the sequence; everything for the first.
+    pub fn changes(
+        &self,
+        repository: &Repository,
+        index: usize,
+    ) -> Result<Vec<FileChange>, HistoryError> {
+        let before = index.checked_sub(1).map(|before| self.context(repository, before));
+        let before = before.transpose()?.flatten();
+        let now = self.context(repository, index)?;
+        let diff = repository
+            .diff_tree_to_tree(before.as_ref(), now.as_ref(), None)
+            .map_err(HistoryError::git(format!("compare {}", self.ids[index])))?;
+        let mut found: Vec<FileChange> = diff
+            .deltas()
+            .filter_map(|delta| {
+                let (old, new) = (delta.old_file(), delta.new_file());
+                let path = new.path().or(old.path())?.to_string_lossy().into_owned();
+                let there = mode(i32::try_from(u32::from(new.mode())).unwrap_or_default());
+                let now = there.map(|mode| (new.id().to_string(), mode.bits()));
+                Some(FileChange { path, now })
+            })
+            .collect();
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// What cannot be replayed as it is: submodules, files that are kept elsewhere.
+    pub fn notices(&self, repository: &Repository) -> Result<Vec<String>, HistoryError> {
+        let mut notices = vec![];
+        let Some(last) = self.ids.len().checked_sub(1) else { return Ok(notices) };
+        let Some(tree) = self.context(repository, last)? else { return Ok(notices) };
+        let mut submodules = vec![];
+        let mut attributes = vec![];
+        walk(&tree, |path, entry| {
+            if entry.kind() == Some(ObjectType::Commit) {
+                submodules.push(path);
+            } else if entry.name() == Ok(".gitattributes") {
+                attributes.push(entry.id());
+            }
+        })?;
+        if !submodules.is_empty() {
+            let named = submodules.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let count = submodules.len();
+            notices.push(format!(
+                "{count} submodules are empty folders in every build context, since their commits are in other repositories: {named}"
+            ));
+        }
+        let lfs = attributes.iter().filter_map(|id| repository.find_blob(*id).ok());
+        let lfs = lfs.filter(|blob| String::from_utf8_lossy(blob.content()).contains("filter=lfs"));
+        if lfs.count() > 0 {
+            notices.push(
+                "files that Git LFS keeps are in every build context as their pointers, since only those are in the repository".to_owned(),
+            );
+        }
+        Ok(notices)
+    }
+
+    /// The content of the file at `path`; none where there is no such file, or a symlink.
+    pub fn file(
+        &self,
+        repository: &Repository,
+        index: usize,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, HistoryError> {
+        let Some(tree) = self.context(repository, index)? else { return Ok(None) };
+        let Ok(entry) = tree.get_path(Path::new(path)) else { return Ok(None) };
+        if !matches!(mode(entry.filemode()), Some(Mode::File | Mode::Executable)) {
+            return Ok(None);
+        }
+        let failed = HistoryError::git(format!("read the content of {path}"));
+        Ok(Some(repository.find_blob(entry.id()).map_err(failed)?.content().to_vec()))
+    }
+
+    fn context<'r>(
+        &self,
+        repository: &'r Repository,
+        index: usize,
+    ) -> Result<Option<git2::Tree<'r>>, HistoryError> {
+        let id = self.ids[index];
+        let commit = repository.find_commit(id);
+        let commit = commit.map_err(HistoryError::git(format!("read the commit {id}")))?;
+        context_of(repository, &commit, &self.context)
+    }
+}
+
+/// The folder `context` of a commit; none where it has no such folder.
+pub(super) fn context_of<'r>(
+    repository: &'r Repository,
+    commit: &Commit<'_>,
+    context: &str,
+) -> Result<Option<git2::Tree<'r>>, HistoryError> {
+    let failed = || HistoryError::git(format!("read the files of {}", commit.id()));
+    let whole = repository.find_tree(commit.tree_id()).map_err(failed())?;
+    if context.is_empty() {
+        return Ok(Some(whole));
+    }
+    let Ok(entry) = whole.get_path(Path::new(context)) else { return Ok(None) };
+    match entry.kind() {
+        Some(ObjectType::Tree) => repository.find_tree(entry.id()).map(Some).map_err(failed()),
+        _ => Ok(None),
+    }
+}
+
+fn mode(bits: i32) -> Option<Mode> {
+    match bits {
+        0o100755 => Some(Mode::Executable),
+        0o120000 => Some(Mode::Symlink),
+        // Old repositories hold 0o100664, which git reads as 0o100644.
+        0o100644 | 0o100664 => Some(Mode::File),
+        _ => None,
+    }
+}
+
+/// Calls `found` with every entry that is no folder, and its path.
+fn walk(
+    tree: &git2::Tree<'_>,
+    mut found: impl FnMut(String, &git2::TreeEntry<'_>),
+) -> Result<(), HistoryError> {
+    tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
+        if entry.kind() != Some(ObjectType::Tree) {
+            let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
+            found(format!("{}{name}", folder), entry);
+        }
+        TreeWalkResult::Ok
+    })
+    .map_err(HistoryError::git("walk a tree"))
+}
