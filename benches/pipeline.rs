@@ -124,6 +124,7 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
     };
     let strategies = built_in().to_vec();
     let commits = (0..30_usize).map(|commit| CommitRecord {
+        tagged: false,
         id: format!("{commit:040x}"),
         message: format!("commit number {commit}"),
         branch: "main".into(),
@@ -140,6 +141,7 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
     let names: Vec<String> = strategies.iter().map(|strategy| strategy.name.clone()).collect();
     let each = names.len() * 30;
     line(&Line::Header(Box::new(Header {
+        default_branch: String::new(),
         schema: SCHEMA,
         scenario: "large".into(),
         title: "a long run".into(),

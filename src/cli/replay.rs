@@ -43,6 +43,9 @@ pub struct Args {
     /// The commits of merged branches too, in the order of their dates
     #[arg(long)]
     merges: bool,
+    /// The branch that others leave and come back to [default: what origin/HEAD or HEAD names]
+    #[arg(long, value_name = "NAME")]
+    default_branch: Option<String>,
     /// Leave out commits that change nothing in the build context
     #[arg(long)]
     only_relevant: bool,
@@ -80,6 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         seed: args.play.seed(),
         context: args.context.trim_matches('/').trim_start_matches("./").to_owned(),
         dockerfile: args.dockerfile.clone(),
+        default_branch: args.default_branch.clone(),
         args: args.build_arg.iter().cloned().collect(),
     };
     let options = Options { replay: Some(replay), ..args.play.options(&loaded) };

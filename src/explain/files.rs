@@ -129,6 +129,7 @@ mod tests {
             message: String::new(),
             branch: "main".into(),
             parent: None,
+            tagged: false,
             args: BTreeMap::new(),
             dockerfile: None,
             dockerignore: ignore.map(str::to_owned),

@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::journal::{Header, Outcome};
+use crate::journal::{CommitRecord, Header, Outcome};
 use crate::measure::TrialRow;
-use crate::strategy::{BuildPlan, CacheEntry, CachePlan, EngineUse, Position, Strategy, plan};
+use crate::strategy::{
+    BuildPlan, CacheEntry, CachePlan, EngineUse, Position, Standing, Strategy, plan,
+};
 
 /// So many commits a kept engine's cache is held against, the latest ones. It holds more, but a step
 /// is seldom like one of long ago only.
@@ -72,9 +74,14 @@ impl<'a> Sources<'a> {
         }
         built.values_mut().for_each(|commits| commits.sort_unstable());
         let mut plans = HashMap::new();
+        let standings: Vec<Standing<'_>> =
+            header.commits.iter().map(CommitRecord::standing).collect();
         for (number, strategy) in header.strategies.iter().enumerate() {
             for commit in 0..header.commits.len() {
-                plans.insert((number, commit), plan(strategy, &position(header, commit)));
+                plans.insert(
+                    (number, commit),
+                    plan(strategy, &position(header, &standings, commit)),
+                );
             }
         }
         Self { header, built, plans, found: HashMap::new() }
@@ -178,28 +185,12 @@ fn write_name(entry: &CacheEntry) -> Option<String> {
 }
 
 /// Where a commit stands, as the run saw it.
-fn position(header: &Header, index: usize) -> Position {
-    let commits = &header.commits;
-    let commit = &commits[index];
-    let id = |place: usize| commits.get(place).map(|commit| commit.id.clone());
-    let other = commits[..index].iter().rposition(|other| other.branch != commit.branch);
+fn position(header: &Header, standings: &[Standing<'_>], index: usize) -> Position {
+    let first = || header.commits.first().map_or("", |commit| commit.branch.as_str());
+    let named = Some(header.default_branch.as_str()).filter(|name| !name.is_empty());
     Position {
         repo: "repo".to_owned(),
-        commit: commit.id.clone(),
-        parent: commit.parent.and_then(id),
-        branch: commit.branch.clone(),
-        merge_base: other.and_then(|other| merge_base(header, index, other)).and_then(id),
         targets: header.targets.clone(),
+        ..Position::at(standings, index, named.unwrap_or_else(first))
     }
-}
-
-/// The nearest commit that both descend from.
-fn merge_base(header: &Header, a: usize, b: usize) -> Option<usize> {
-    let ancestors = |start: usize| {
-        // A parent stands before its child in the sequence, so this ends.
-        std::iter::successors(Some(start), |&place| {
-            header.commits.get(place)?.parent.filter(|parent| *parent < place)
-        })
-    };
-    ancestors(a).find(|place| ancestors(b).any(|other| other == *place))
 }

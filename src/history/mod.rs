@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use git2::{Oid, Repository, Signature};
 
 use crate::scenario::{self, Loaded};
+use crate::strategy::Standing;
 
 mod checkout;
 mod edit;
@@ -37,6 +38,7 @@ const FIRST_COMMIT: i64 = 1_704_067_200;
 pub struct History {
     commits: Vec<ScriptedCommit>,
     source: Source,
+    default_branch: String,
     // Before the folder: it must be closed when that goes.
     repository: Repository,
     _folder: Option<tempfile::TempDir>,
@@ -61,6 +63,16 @@ pub struct ScriptedCommit {
     pub parent: Option<usize>,
     /// The build args in effect there.
     pub args: BTreeMap<String, String>,
+    /// Whether a release tag names it.
+    pub tagged: bool,
+}
+
+impl ScriptedCommit {
+    /// What caches depend on.
+    pub fn standing(&self) -> Standing<'_> {
+        let Self { id, branch, parent, tagged, .. } = self;
+        Standing { id, branch, parent: *parent, tagged: *tagged }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -117,8 +129,14 @@ impl History {
             .map_err(|source| HistoryError::Folder { folder: parent_dir.into(), source })?;
         let repository = new_repository(folder.path())?;
         let source = Source::Scripted(vec![]);
-        let mut history =
-            History { commits: Vec::new(), source, repository, _folder: Some(folder) };
+        let default_branch = "main".to_owned();
+        let mut history = History {
+            commits: Vec::new(),
+            source,
+            default_branch,
+            repository,
+            _folder: Some(folder),
+        };
 
         let source = source::read(&history.repository, loaded)?;
         let mut trees: Vec<Tree> = vec![];
@@ -168,14 +186,23 @@ impl History {
                 branch,
                 parent,
                 args,
+                tagged: written.tag.is_some(),
             });
         }
         history.source = Source::Scripted(trees);
+        if let Some(first) = history.commits.first() {
+            history.default_branch.clone_from(&first.branch);
+        }
         Ok(history)
     }
 
     pub fn commits(&self) -> &[ScriptedCommit] {
         &self.commits
+    }
+
+    /// A scenario's first branch; of a repository the one that `HEAD` names, or `origin/HEAD`.
+    pub fn default_branch(&self) -> &str {
+        &self.default_branch
     }
 
     /// Writes one commit's files into `into`, which must be empty or not there yet.

@@ -4,7 +4,7 @@
 //! the user's is touched. Surprising: the sequence is that of the asked commits, so that a
 //! commit's parent is its nearest ancestor among them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use git2::{Commit, Oid, Repository, Sort};
@@ -33,6 +33,8 @@ pub struct Replay {
     pub context: String,
     /// The Dockerfile's path in the context.
     pub dockerfile: String,
+    /// The branch that others leave and come back to; found out when absent.
+    pub default_branch: Option<String>,
     /// Build args, the same at every commit.
     pub args: BTreeMap<String, String>,
 }
@@ -59,7 +61,12 @@ impl History {
     pub fn replay(replay: &Replay) -> Result<(History, Vec<String>), HistoryError> {
         let repository = open(&replay.repository)?;
         let (ids, mut notices) = selected(&repository, replay)?;
-        let branches = branches(&repository, replay, &ids)?;
+        let default_branch = match &replay.default_branch {
+            Some(named) => named.clone(),
+            None => default_branch(&repository),
+        };
+        let branches = branches(&repository, replay, &ids, &default_branch)?;
+        let tagged = tagged(&repository);
         let places: HashMap<Oid, usize> = ids.iter().enumerate().map(|(n, id)| (*id, n)).collect();
         let mut commits: Vec<ScriptedCommit> = vec![];
         for (index, id) in ids.iter().enumerate() {
@@ -75,12 +82,13 @@ impl History {
                 branch: branches[index].clone(),
                 parent,
                 args: replay.args.clone(),
+                tagged: tagged.contains(id),
             });
         }
         let stored = Stored { ids, context: replay.context.clone() };
         notices.extend(stored.notices(&repository)?);
         let source = Source::Stored(stored);
-        Ok((History { commits, source, repository, _folder: None }, notices))
+        Ok((History { commits, source, default_branch, repository, _folder: None }, notices))
     }
 }
 
@@ -248,10 +256,9 @@ fn branches(
     repository: &Repository,
     replay: &Replay,
     ids: &[Oid],
+    default: &str,
 ) -> Result<Vec<String>, HistoryError> {
-    let head = repository.head().ok();
-    let name = head.as_ref().and_then(|head| head.shorthand().ok());
-    let default = name.filter(|name| *name != "HEAD").unwrap_or("main").to_owned();
+    let default = default.to_owned();
     let mut known: HashMap<Oid, String> = HashMap::new();
     if replay.merges {
         let oldest = ids.first().copied();
@@ -275,6 +282,28 @@ fn branches(
     }
     let branch = |id: &Oid| known.get(id).cloned().unwrap_or_else(|| default.clone());
     Ok(ids.iter().map(branch).collect())
+}
+
+/// What `origin/HEAD` points at, else the branch that is checked out, else `main`.
+fn default_branch(repository: &Repository) -> String {
+    let origin = repository.find_reference("refs/remotes/origin/HEAD").ok();
+    let origin = origin.as_ref().and_then(|reference| reference.symbolic_target().ok().flatten());
+    let origin = origin.and_then(|name| name.strip_prefix("refs/remotes/origin/"));
+    let head = repository.head().ok();
+    let head = head.as_ref().and_then(|head| head.shorthand().ok()).filter(|name| *name != "HEAD");
+    origin.or(head).unwrap_or("main").to_owned()
+}
+
+/// The commits that tags name.
+fn tagged(repository: &Repository) -> BTreeSet<Oid> {
+    let mut found = BTreeSet::new();
+    let references = repository.references_glob("refs/tags/*").into_iter().flatten().flatten();
+    for reference in references {
+        if let Ok(commit) = reference.peel_to_commit() {
+            found.insert(commit.id());
+        }
+    }
+    found
 }
 
 /// The branch that a merge says it merged: `Merge branch 'x'`, `Merge pull request #1 from y/x`.

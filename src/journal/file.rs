@@ -180,6 +180,7 @@ pub(super) mod tests {
 
     pub fn header() -> Header {
         Header {
+            default_branch: String::new(),
             schema: SCHEMA,
             scenario: "jq".into(),
             title: String::new(),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::LinkProfile;
 use crate::registry::Metered;
-use crate::strategy::Strategy;
+use crate::strategy::{Standing, Strategy};
 use crate::trace::Trace;
 use crate::units::{Bytes, Nanos};
 
@@ -36,6 +36,9 @@ pub struct Header {
     pub strategies: Vec<Strategy>,
     pub skipped: Vec<Skipped>,
     pub commits: Vec<CommitRecord>,
+    /// The branch that others leave and come back to; the first commit's in journals without it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub default_branch: String,
     pub targets: Vec<String>,
     /// The links that every strategy was played over; none where the registry was as near as can be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -58,6 +61,9 @@ pub struct CommitRecord {
     pub branch: String,
     /// The parent's place in the sequence.
     pub parent: Option<usize>,
+    /// Whether a release tag names it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tagged: bool,
     /// Build args at this commit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, String>,
@@ -71,6 +77,14 @@ pub struct CommitRecord {
     /// for the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FileChange>,
+}
+
+impl CommitRecord {
+    /// What caches depend on.
+    pub fn standing(&self) -> Standing<'_> {
+        let Self { id, branch, parent, tagged, .. } = self;
+        Standing { id, branch, parent: *parent, tagged: *tagged }
+    }
 }
 
 /// One file of the build context that is not as it was.

@@ -35,6 +35,7 @@ pub fn open_journal(
             .iter()
             .map(|commit| commit::record(setup.history, commit, &scenario.build.dockerfile))
             .collect::<Result<_, _>>()?,
+        default_branch: setup.history.default_branch().to_owned(),
         targets: scenario.build.targets.clone(),
         links: links(setup.loaded, setup.options),
         environment: played.environment,

@@ -25,7 +25,7 @@ use crate::journal::{End, Journal, JournalError, Line, Recorded, Skipped, TrialK
 use crate::link::LinkProfile;
 use crate::registry::{FarEnd, Registry, RegistryError};
 use crate::scenario::Loaded;
-use crate::strategy::{Strategy, built_in};
+use crate::strategy::{Strategy, built_in, policies};
 use crate::trace::Update;
 use crate::trial::{self, causes};
 use crate::units::Nanos;
@@ -136,7 +136,7 @@ pub fn strategies(loaded: &Loaded, options: &Options) -> Result<Vec<Strategy>, R
     } else {
         &options.strategies
     };
-    let known = || loaded.scenario.own_strategies.iter().chain(built_in());
+    let known = || loaded.scenario.own_strategies.iter().chain(built_in()).chain(policies());
     names
         .iter()
         .map(|name| {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::engine::{Engine, EngineError, Fresh};
+use crate::history::ScriptedCommit;
 use crate::journal::{Outcome, TrialKey, TrialRecord};
 use crate::registry::FarEnd;
-use crate::strategy::{EngineUse, Position, Strategy, plan};
+use crate::strategy::{EngineUse, Position, Standing, Strategy, plan};
 use crate::trace::Update;
 use crate::trial;
 use crate::units::Nanos;
@@ -64,19 +65,11 @@ impl<'a> Sequence<'a> {
         let scenario = &setup.loaded.scenario;
         let commits = setup.history.commits();
         let commit = &commits[index];
-        let merge_base = commits
-            .iter()
-            .take(index)
-            .rev()
-            .find(|other| other.branch != commit.branch)
-            .and_then(|other| setup.history.merge_base(index, other.index).ok().flatten());
+        let standings: Vec<Standing<'_>> = commits.iter().map(ScriptedCommit::standing).collect();
         let position = Position {
             repo: self.repo.clone(),
-            commit: commit.id.clone(),
-            parent: commit.parent.map(|parent| commits[parent].id.clone()),
-            branch: commit.branch.clone(),
-            merge_base: merge_base.map(|base| commits[base].id.clone()),
             targets: scenario.build.targets.clone(),
+            ..Position::at(&standings, index, setup.history.default_branch())
         };
         let cache_plan = plan(self.strategy, &position);
 

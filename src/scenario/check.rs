@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Findings, did_you_mean};
 use crate::fault::LONGEST_STALL;
 use crate::link::{self, LinkProfile};
-use crate::strategy::BUILT_IN;
+use crate::strategy::{BUILT_IN, POLICIES};
 
 /// The version of the format that this release reads.
 pub const SCHEMA: u32 = 1;
@@ -63,12 +63,12 @@ fn name(document: &DeTable<'_>, out: &mut Findings<'_>) {
 }
 
 fn strategies(document: &DeTable<'_>, out: &mut Findings<'_>) {
-    let mut known: BTreeSet<&str> = BUILT_IN.into();
+    let mut known: BTreeSet<&str> = BUILT_IN.into_iter().chain(POLICIES).collect();
     for (table, _) in tables(document, "strategy") {
         if let Some((value, name)) = table.get("name").and_then(text)
             && !known.insert(name)
         {
-            let what = if BUILT_IN.contains(&name) {
+            let what = if BUILT_IN.contains(&name) || POLICIES.contains(&name) {
                 "a built-in strategy"
             } else {
                 "an earlier strategy"

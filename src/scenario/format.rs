@@ -120,6 +120,9 @@ pub struct Commit {
     /// `branch` if that exists, else the previous commit.
     #[serde(default)]
     pub from: Option<String>,
+    /// A release tag: `{tag}` in a strategy stands for the nearest tagged ancestor.
+    #[serde(default)]
+    pub tag: Option<String>,
     #[serde(default)]
     pub edits: Vec<Edit>,
     /// Steps, as `stage: instruction` with `*`, that must come from a cache.

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 /// How caches travel between builds. Data, not code.
 ///
 /// Import and export attributes, and `push`, may hold placeholders: `{repo}` (a repository of
-/// the trial's own registry, one a strategy and round), `{commit}`, `{parent}`, `{branch}`,
-/// `{merge-base}`, `{stage}` (the target being built), `{each-stage}` (an import repeated for
+/// the trial's own registry, one a strategy and round), `{commit}`, `{parent}`, `{ancestor-N}` (the
+/// N-th first-parent ancestor, 1 to 9), `{branch}`, `{default-branch}`, `{merge-base}` (the commit
+/// where the branch left the default branch; the parent on that branch itself), `{tag}` (the
+/// nearest ancestor that a release tag names), `{stage}` (the target being built), `{each-stage}` (an import repeated for
 /// every target) and `{built-stage}` (repeated for the targets this commit has built already).
 /// An import whose placeholder has no value at a commit, such as the first one's `{parent}`,
 /// is left out there. The folders `src` and `dest` of a `local` cache, where they are relative,

@@ -5,7 +5,9 @@
 mod built_in;
 mod definition;
 mod plan;
+mod position;
 
-pub use built_in::{BUILT_IN, built_in};
+pub use built_in::{BUILT_IN, POLICIES, built_in, policies};
 pub use definition::{CacheEntry, EngineUse, Strategy};
-pub use plan::{BuildPlan, CachePlan, Position, plan};
+pub use plan::{BuildPlan, CachePlan, plan};
+pub use position::{Position, Standing};

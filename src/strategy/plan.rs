@@ -5,19 +5,7 @@
 //! yet that it could name, while an export or push in that state is kept with an empty value.
 
 use super::definition::{CacheEntry, EngineUse, Strategy};
-
-/// Where in the commit graph a trial stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Host, port and repository of this strategy and round, such as `127.0.0.1:5000/jq/r1/inline`.
-    pub repo: String,
-    pub commit: String,
-    pub parent: Option<String>,
-    pub branch: String,
-    pub merge_base: Option<String>,
-    /// The stages to build, in order; one unnamed build when empty.
-    pub targets: Vec<String>,
-}
+use super::position::Position;
 
 /// What the builds of one trial import and export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,20 +100,28 @@ impl At<'_> {
 
     fn text(&self, template: &str, other_stage: Option<&str>) -> (String, bool) {
         let position = self.position;
-        let branch = tag(&position.branch);
+        let (branch, default_branch) = (tag(&position.branch), tag(&position.default_branch));
         let values = [
             ("{repo}", Some(position.repo.as_str())),
             ("{commit}", Some(position.commit.as_str())),
-            ("{parent}", position.parent.as_deref()),
+            ("{parent}", position.parent()),
             ("{branch}", Some(branch.as_str())),
+            ("{default-branch}", Some(default_branch.as_str())),
             ("{merge-base}", position.merge_base.as_deref()),
+            ("{tag}", position.tag.as_deref()),
             ("{stage}", Some(self.stage)),
             ("{each-stage}", other_stage),
             ("{built-stage}", other_stage),
         ];
+        let ancestors = (1..=Position::ANCESTORS).map(|number| {
+            let ancestor = position.ancestors.get(number - 1);
+            (format!("{{ancestor-{number}}}"), ancestor.map(String::as_str))
+        });
+        let values = values.map(|(placeholder, value)| (placeholder.to_owned(), value));
         let mut text = template.to_owned();
         let mut complete = true;
-        for (placeholder, value) in values {
+        for (placeholder, value) in values.into_iter().chain(ancestors) {
+            let placeholder = placeholder.as_str();
             if text.contains(placeholder) {
                 complete &= value.is_some();
                 text = text.replace(placeholder, value.unwrap_or(""));
@@ -146,7 +142,7 @@ fn tag(name: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::built_in::built_in;
+    use super::super::built_in::{built_in, policies};
     use super::super::definition::Strategy;
     use super::*;
 
@@ -154,9 +150,11 @@ mod tests {
         Position {
             repo: "localhost:1/jq".into(),
             commit: "c2".into(),
-            parent: parent.map(String::from),
+            ancestors: parent.map(String::from).into_iter().collect(),
             branch: "main".into(),
+            default_branch: "main".into(),
             merge_base: None,
+            tag: None,
             targets: vec!["BUILDER".into(), "PRODUCTION".into()],
         }
     }
@@ -198,13 +196,14 @@ mod tests {
     proptest! {
         #[test]
         fn plans_fill_every_placeholder_once_a_target(
-            which in 0..7usize,
-            parent in proptest::option::of("[a-f0-9]{7}"),
+            which in 0..15usize,
+            ancestors in proptest::collection::vec("[a-f0-9]{7}", 0..5),
             branch in "[a-z/]{1,12}",
             targets in proptest::collection::vec("[A-Z]{1,6}", 0..4),
         ) {
-            let position = Position { parent, branch, targets, ..position(None) };
-            let plan = plan(&built_in()[which], &position);
+            let position = Position { ancestors, branch, targets, ..position(None) };
+            let all: Vec<&Strategy> = built_in().iter().chain(policies()).collect();
+            let plan = plan(all[which], &position);
             prop_assert_eq!(plan.builds.len(), position.targets.len().max(1));
             for build in &plan.builds {
                 let texts = build.imports.iter().chain(&build.exports)

@@ -45,10 +45,14 @@ async fn played(bench: &Bench, history: &History, strategy: &Strategy) -> Vec<Tr
         let position = Position {
             repo: format!("{registry}/{repo}"),
             commit: commit.id.clone(),
-            parent: commit.parent.map(|parent| history.commits()[parent].id.clone()),
+            ancestors: commit
+                .parent
+                .iter()
+                .map(|&parent| history.commits()[parent].id.clone())
+                .collect(),
             branch: commit.branch.clone(),
-            merge_base: None,
             targets: vec!["builder".into(), "production".into()],
+            ..Position::default()
         };
         let plan = plan(strategy, &position);
         let context = tempfile::tempdir().unwrap();

@@ -57,6 +57,7 @@ pub fn text(lines: &[Line]) -> String {
 
 fn header(rounds: u32) -> Header {
     let commit = |id: &str, message: &str, parent| CommitRecord {
+        tagged: false,
         id: id.into(),
         message: message.into(),
         branch: "main".into(),
@@ -68,6 +69,7 @@ fn header(rounds: u32) -> Header {
     };
     let played = |name: &str| ["cold", "registry-max"].contains(&name);
     Header {
+        default_branch: String::new(),
         schema: SCHEMA,
         scenario: "made-up".into(),
         title: String::new(),

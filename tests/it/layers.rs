@@ -17,7 +17,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("ignore", &[]),
     ("strategy", &[]),
     ("scenario", &["fault", "link", "strategy", "units"]),
-    ("history", &["ignore", "scenario"]),
+    ("history", &["ignore", "scenario", "strategy"]),
     ("engine", &["units"]),
     ("registry", &["fault", "link", "units"]),
     ("buildkit", &["ignore", "trace", "units"]),

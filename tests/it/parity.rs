@@ -187,10 +187,14 @@ fn plan_at(
     let position = Position {
         repo: format!("{}/parity/{}", bench.registry.address(), strategy.name),
         commit: commit.id.clone(),
-        parent: commit.parent.map(|parent| history.commits()[parent].id.clone()),
+        ancestors: commit
+            .parent
+            .iter()
+            .map(|&parent| history.commits()[parent].id.clone())
+            .collect(),
         branch: commit.branch.clone(),
-        merge_base: None,
         targets: loaded.scenario.build.targets.clone(),
+        ..Position::default()
     };
     plan(strategy, &position)
 }

@@ -177,3 +177,44 @@ fn a_log_file_that_nobody_ignores() {
         assert!(firsts(&trials, strategy, 3).is_empty());
     }
 }
+
+/// How many steps `policy` reused at `commit`, and how many there were.
+fn reused(trials: &[TrialMisses], policy: &str, commit: usize) -> (usize, usize) {
+    let trial = trials
+        .iter()
+        .find(|trial| (trial.strategy.as_str(), trial.commit) == (policy, commit))
+        .unwrap();
+    (trial.cached, trial.cached + trial.misses.len())
+}
+
+#[test]
+fn policies_find_what_their_caches_hold_at_that_moment() {
+    let trials = explained("policies");
+    let (begins, main_list, goes_on, hotfix, main_readme) = (1, 2, 3, 4, 5);
+    let all = |policy: &str, commits: &[usize], cached: usize| {
+        for commit in commits {
+            assert_eq!(reused(&trials, policy, *commit), (cached, 4), "{policy} at {commit}");
+        }
+    };
+    // The parent is always there, and so is the point where a branch began.
+    all("from-parent", &[goes_on, main_readme], 4);
+    all("from-parent", &[begins, hotfix], 2);
+    all("from-merge-base", &[begins, goes_on, hotfix], 2);
+    all("from-merge-base", &[main_readme], 4);
+    // A branch has no cache of its own when it begins.
+    all("from-branch", &[begins, hotfix], 0);
+    all("from-branch", &[goes_on, main_readme], 4);
+    // The default branch has moved on by the time of the hotfix.
+    all("from-default", &[hotfix], 0);
+    all("from-default", &[main_readme], 4);
+    all("from-branch-or-default", &[begins], 2);
+    // The last build of all was another branch's.
+    all("from-shared-ref", &[main_list, goes_on, main_readme], 0);
+    all("from-shared-ref", &[hotfix], 2);
+    all("from-tag", &[begins, goes_on, hotfix], 2);
+    all("from-tag", &[main_readme], 0);
+    let overwritten = firsts(&trials, "from-shared-ref", goes_on);
+    let by_main = |miss: &&&Miss| matches!(miss.cause, Cause::Overwritten { by: 2, .. });
+    assert!(overwritten.iter().any(|miss| by_main(&miss)), "{overwritten:#?}");
+    assert_eq!(reused(&trials, "from-last-3", main_readme), (4, 4));
+}
