@@ -7,8 +7,7 @@ use globset::{Glob, GlobMatcher};
 use serde_json::json;
 
 use super::Exit;
-use crate::explain::{self, TrialMisses, costs, explain};
-use crate::journal::Header;
+use crate::explain::{self, TrialMisses, advice, costs, explain};
 use crate::measure::Analysis;
 use crate::units::Nanos;
 
@@ -60,14 +59,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         explain(&analysis).filter_map(|trial| wanted.of(trial)).collect();
     match args.format {
         Form::Json => {
-            let value = json!({ "schema": 1, "trials": trials, "costs": costs(&trials) });
+            let advice = advice(&trials, &analysis);
+            let value = json!({
+                "schema": 1, "trials": trials, "costs": costs(&trials), "advice": advice,
+            });
             super::print(&format!("{value:#}\n"))
         }
-        Form::Text => super::print(&text(&trials, &analysis.header)),
+        Form::Text => super::print(&text(&trials, &analysis)),
     }
 }
 
-fn text(trials: &[TrialMisses], header: &Header) -> String {
+fn text(trials: &[TrialMisses], analysis: &Analysis) -> String {
+    let header = &analysis.header;
     let mut text = explain::text(trials, header);
     let costs = costs(trials);
     let total: Nanos = costs.iter().map(|cost| cost.time).sum();
@@ -83,6 +86,13 @@ fn text(trials: &[TrialMisses], header: &Header) -> String {
             explain::brief(&cost.step),
             explain::sentence(&cost.example, header),
         ));
+    }
+    let advice = advice(trials, analysis);
+    if !advice.is_empty() {
+        text.push_str("\nadvice\n");
+    }
+    for piece in advice {
+        text.push_str(&format!("  {}\n", piece.text));
     }
     text
 }

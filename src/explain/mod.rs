@@ -5,6 +5,7 @@
 //! difference never makes a miss of its own accord. Only steps that the trace shows as rebuilt are
 //! explained, so an explanation cannot contradict it.
 
+mod advice;
 mod cause;
 mod compare;
 mod cost;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::measure::Analysis;
 use crate::units::Nanos;
 
+pub use advice::{Advice, AdviceKind, advice};
 pub use cause::{Cause, ChangedFile, Evidence, FileKind, InstructionChange};
 pub use cost::{Cost, costs};
 pub use words::{brief, sentence, text};

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use cachefrom::explain::{Cause, FileKind, InstructionChange, Miss, TrialMisses, explain};
+use cachefrom::explain::{
+    Advice, AdviceKind, Cause, FileKind, InstructionChange, Miss, TrialMisses, advice, explain,
+};
 use cachefrom::journal::Recorded;
 use cachefrom::measure::{Analysis, steps};
 
@@ -11,13 +13,27 @@ use super::end_to_end::{left_behind, played};
 
 /// Plays `scenarios/traps/NAME.toml` and explains it.
 fn explained(name: &str) -> Vec<TrialMisses> {
+    advised(name).0
+}
+
+/// The same, and what to change.
+fn advised(name: &str) -> (Vec<TrialMisses>, Vec<Advice>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let temporary = tempfile::Builder::new().prefix("cf-").tempdir().unwrap();
     let recorded = played(&root.join(format!("scenarios/traps/{name}.toml")), temporary.path());
     assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
-    let trials: Vec<TrialMisses> = explain(&Analysis::of(&recorded)).collect();
+    let analysis = Analysis::of(&recorded);
+    let trials: Vec<TrialMisses> = explain(&analysis).collect();
     agrees(&recorded, &trials);
-    trials
+    let advice = advice(&trials, &analysis);
+    (trials, advice)
+}
+
+/// The only piece of advice of `kind`.
+fn piece(advice: &[Advice], kind: AdviceKind) -> &Advice {
+    let found: Vec<&Advice> = advice.iter().filter(|piece| piece.kind == kind).collect();
+    assert_eq!(found.len(), 1, "{advice:#?}");
+    found[0]
 }
 
 /// Every rebuilt step is explained, and none that a cache served.
@@ -85,7 +101,11 @@ fn a_touched_file_and_a_directive_line_are_no_change() {
 
 #[test]
 fn an_argument_above_what_does_not_use_it() {
-    let trials = explained("arg-order");
+    let (trials, advice) = advised("arg-order");
+    // The third commit does what is advised, and the fourth shows that it helps: see below.
+    let piece = piece(&advice, AdviceKind::MoveArgument);
+    assert!(piece.text.contains("ARG SHA (line 3) above `RUN sleep 0.2"), "{}", piece.text);
+    assert!(piece.commits.iter().eq(&[1]) && piece.cost.seconds() >= 0.2, "{piece:?}");
     for strategy in ["local", "registry-max"] {
         let miss = first(&trials, strategy, 1);
         assert!(miss.step.contains("slow"), "{miss:?}");
@@ -166,7 +186,12 @@ fn build_stages_that_a_small_cache_leaves_out() {
 
 #[test]
 fn a_log_file_that_nobody_ignores() {
-    let trials = explained("ignored-log");
+    let (trials, advice) = advised("ignored-log");
+    // The third commit follows this, and the fourth shows what it saves: every step hits.
+    let ignore = piece(&advice, AdviceKind::Ignore);
+    assert!(ignore.text.starts_with("`build.log` alone made a COPY miss"), "{}", ignore.text);
+    let copy = piece(&advice, AdviceKind::MoveCopy);
+    assert!(copy.text.contains("`COPY . /work` above `RUN sleep 0.2"), "{}", copy.text);
     for strategy in ["local", "registry-max"] {
         file(first(&trials, strategy, 1), "COPY . /work", "build.log", FileKind::Content);
         // The log went and the ignore file itself came.
@@ -217,4 +242,23 @@ fn policies_find_what_their_caches_hold_at_that_moment() {
     let by_main = |miss: &&&Miss| matches!(miss.cause, Cause::Overwritten { by: 2, .. });
     assert!(overwritten.iter().any(|miss| by_main(&miss)), "{overwritten:#?}");
     assert_eq!(reused(&trials, "from-last-3", main_readme), (4, 4));
+}
+
+#[test]
+fn advice_that_is_followed_saves_what_it_said_it_cost() {
+    let (trials, advice) = advised("moved-copy");
+    let piece = piece(&advice, AdviceKind::MoveCopy);
+    assert!(piece.text.contains("`COPY . /work` above `RUN sleep 0.2"), "{}", piece.text);
+    assert!(piece.text.contains("no file changed that the text of the step names"));
+    assert!(piece.commits.contains(&1) && piece.cost.seconds() >= 0.2, "{piece:?}");
+    for strategy in ["local", "registry-max"] {
+        let slow = |commit| {
+            let missed =
+                |trial: &&TrialMisses| (&*trial.strategy, trial.commit) == (strategy, commit);
+            let trial = trials.iter().find(missed).unwrap();
+            trial.misses.iter().find(|miss| miss.step.contains("RUN sleep")).map(|miss| miss.time)
+        };
+        assert!(slow(1).is_some_and(|time| time.seconds() >= 0.2));
+        assert_eq!(slow(3), None, "the step that was advised about is reused");
+    }
 }
