@@ -8,6 +8,7 @@ use clap::Parser;
 use super::Exit;
 use super::run::Play;
 use crate::history::{Replay, Which};
+use crate::ignore::clean;
 use crate::run::Options;
 use crate::scenario::{Loaded, Scenario};
 
@@ -34,7 +35,7 @@ pub struct Args {
     /// The last so many commits up to HEAD [default: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     last: Option<u32>,
-    /// The revisions in FILE, one a line, oldest first
+    /// The revisions in FILE, one a line, oldest first; each is built as the child of the one before
     #[arg(long, value_name = "FILE", conflicts_with = "last")]
     commits: Option<PathBuf>,
     /// Only first parents, as a branch saw its history; the default
@@ -81,8 +82,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         only_relevant: args.only_relevant,
         sample: args.sample.map(|count| count as usize),
         seed: args.play.seed(),
-        context: args.context.trim_matches('/').trim_start_matches("./").to_owned(),
-        dockerfile: args.dockerfile.clone(),
+        context: Some(clean(&args.context)).filter(|path| path != ".").unwrap_or_default(),
+        dockerfile: clean(&args.dockerfile),
         default_branch: args.default_branch.clone(),
         args: args.build_arg.iter().cloned().collect(),
     };
@@ -112,7 +113,7 @@ fn loaded(args: &Args) -> Loaded {
         title: format!("commits of {}", if name.is_empty() { "a repository" } else { name }),
         name: slug(name),
         ..Scenario::of_build(crate::scenario::format::Build {
-            dockerfile: args.dockerfile.clone(),
+            dockerfile: clean(&args.dockerfile),
             targets: args.target.clone(),
             args: args.build_arg.iter().cloned().collect::<BTreeMap<_, _>>(),
         })

@@ -123,6 +123,38 @@ impl<'a> Explainer<'a> {
         })
     }
 
+    /// The targets of every commit.
+    pub fn targets(&self) -> &'a [String] {
+        &self.analysis.header.targets
+    }
+
+    /// For a trial that was not played: whether a cache that its `build` could read holds the step
+    /// at `place`, and whether everything it is made from is as it was there. A source for which
+    /// both hold wins.
+    pub fn would_hold(&mut self, row: &TrialRow, build: usize, place: Place) -> (bool, bool) {
+        let readable = self.sources.of(row, build);
+        let mut best = (false, false);
+        for source in &readable.sources {
+            let same = !self.compared(source.commit, row.commit).is_affected(place);
+            let holds = same && self.holds(source, row, place);
+            best = best.max((holds, same));
+        }
+        best
+    }
+
+    /// What would make the step at `place` miss by itself.
+    pub fn own_cause(&mut self, row: &TrialRow, build: usize, place: Place) -> Option<Cause> {
+        let readable = self.sources.of(row, build);
+        if !readable.reads {
+            return Some(Cause::NoCacheRead);
+        }
+        if readable.sources.is_empty() {
+            return Some(Cause::FirstBuild);
+        }
+        let nearest = self.nearest(row, place, &readable.sources);
+        self.compared(nearest.commit, row.commit).own(place).cloned()
+    }
+
     fn place(&mut self, row: &TrialRow, step: &StepRow) -> Option<Place> {
         let found =
             || self.revisions[row.commit].dockerfile.find_step(self.analysis.text(step.name));
@@ -133,7 +165,7 @@ impl<'a> Explainer<'a> {
         self.analysis.text(step.name)
     }
 
-    fn dockerfile(&self, row: &TrialRow) -> &Dockerfile {
+    pub fn dockerfile(&self, row: &TrialRow) -> &Dockerfile {
         &self.revisions[row.commit].dockerfile
     }
 
@@ -276,7 +308,7 @@ fn is_in(dockerfile: &Dockerfile, place: Place, stage: usize) -> bool {
 }
 
 /// Whether building `stage` needs `place`: in its own chain, or in that of a stage it takes from.
-fn is_needed(dockerfile: &Dockerfile, place: Place, stage: usize) -> bool {
+pub fn is_needed(dockerfile: &Dockerfile, place: Place, stage: usize) -> bool {
     let mut waiting = vec![stage];
     let mut seen = vec![false; dockerfile.stages.len()];
     while let Some(stage) = waiting.pop() {

@@ -12,6 +12,7 @@ mod cost;
 mod depends;
 mod files;
 mod misses;
+mod predict;
 mod sources;
 mod words;
 
@@ -23,6 +24,7 @@ use crate::units::Nanos;
 pub use advice::{Advice, AdviceKind, advice};
 pub use cause::{Cause, ChangedFile, Evidence, FileKind, InstructionChange};
 pub use cost::{Cost, costs};
+pub use predict::{Prediction, predict};
 pub use words::{brief, sentence, text};
 
 use misses::Explainer;

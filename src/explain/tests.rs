@@ -126,6 +126,74 @@ fn every_miss_of_a_published_run_is_explained_and_nothing_else() {
     assert!(all.iter().all(|cost| cost.strategy != "cold"));
 }
 
+/// The journals that are published, each read whole.
+fn published() -> Vec<(std::path::PathBuf, crate::journal::Recorded)> {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let mut found = vec![];
+    for scenario in std::fs::read_dir(results).unwrap().flatten() {
+        for run in std::fs::read_dir(scenario.path()).into_iter().flatten().flatten() {
+            let path = run.path().join("journal.jsonl");
+            if path.exists() {
+                found.push((path.clone(), crate::journal::Recorded::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+/// Each commit of every published run is predicted from the commits before it, and held against
+/// what its builds then did. `stages` is left out: which of its caches BuildKit uses is chance.
+#[test]
+fn predictions_are_what_real_builds_then_did() {
+    let (mut right, mut open, mut wrong) = (0, 0, vec![]);
+    for (path, recorded) in published() {
+        for next in 1..recorded.header.commits.len() {
+            let mut before = recorded.clone();
+            let tree = before.header.commits[next].clone();
+            if tree.dockerfile.is_none() || tree.parent != Some(next - 1) {
+                continue;
+            }
+            before.header.commits.truncate(next);
+            before.trials.retain(|trial| trial.key.commit < next);
+            let predicted = predict(&Analysis::of(&before), tree.clone());
+            let dockerfile = crate::dockerfile::parse(tree.dockerfile.as_deref().unwrap());
+            let rounds = |trial: &&crate::journal::TrialRecord| {
+                trial.key.commit == next && trial.outcome == crate::journal::Outcome::Built
+            };
+            for trial in recorded.trials.iter().filter(rounds) {
+                if trial.key.strategy == "stages" {
+                    continue;
+                }
+                for step in steps(trial) {
+                    let line = dockerfile
+                        .find_step(&step.name)
+                        .and_then(|place| dockerfile.at(place))
+                        .map(|instruction| instruction.first_line);
+                    let prediction = predicted.iter().find(|prediction| {
+                        prediction.strategy == trial.key.strategy && Some(prediction.line) == line
+                    });
+                    match prediction {
+                        Some(prediction) if prediction.reused == step.cached => right += 1,
+                        Some(prediction) if !prediction.certain => open += 1,
+                        _ => wrong.push(format!(
+                            "{} {:?} {} was cached: {}, predicted {prediction:?}",
+                            path.display(),
+                            trial.key,
+                            step.name,
+                            step.cached
+                        )),
+                    }
+                }
+            }
+        }
+    }
+    let all = right + open + wrong.len();
+    eprintln!("{right} of {all} steps were predicted right, {open} were called uncertain");
+    assert!(right > 200 && open * 20 < all, "{right} right, {open} open of {all}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 proptest::proptest! {
     #[test]
     fn no_dockerfiles_are_too_strange(before in "(FROM|RUN|COPY|ARG|ENV|[ -~\n])*", after in ".*") {

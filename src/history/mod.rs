@@ -104,6 +104,10 @@ pub enum HistoryError {
     NoCommit { index: usize, count: usize },
     #[error("there are no commits to replay in {}: {asked}", repository.display())]
     NoCommits { repository: PathBuf, asked: String },
+    #[error("{range:?} is no range of commits\n  write A..B: the commits that B has and A has not")]
+    NoRange { range: String },
+    #[error("none of the commits to replay in {} has {dockerfile}\n  name the Dockerfile with --dockerfile, relative to --context", repository.display())]
+    NoDockerfile { repository: PathBuf, dockerfile: String },
     #[error("{} is not an empty folder", path.display())]
     NotEmpty { path: PathBuf },
 }
@@ -263,7 +267,10 @@ impl History {
     /// The id of the git tree of a commit: equal exactly when files and modes are.
     pub fn tree_id(&self, index: usize) -> Result<String, HistoryError> {
         self.require(index)?;
-        Ok(self.tree(index)?.write(&self.repository)?.to_string())
+        match &self.source {
+            Source::Scripted(trees) => Ok(trees[index].write(&self.repository)?.to_string()),
+            Source::Stored(stored) => stored.tree_id(&self.repository, index),
+        }
     }
 
     /// Every file of a commit.

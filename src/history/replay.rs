@@ -4,7 +4,7 @@
 //! the user's is touched. Surprising: the sequence is that of the asked commits, so that a
 //! commit's parent is its nearest ancestor among them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use git2::{Commit, Oid, Repository, Sort};
@@ -65,14 +65,15 @@ impl History {
             Some(named) => named.clone(),
             None => default_branch(&repository),
         };
-        let branches = branches(&repository, replay, &ids, &default_branch)?;
+        let branches = branches(&repository, &ids, &default_branch)?;
         let tagged = tagged(&repository);
         let places: HashMap<Oid, usize> = ids.iter().enumerate().map(|(n, id)| (*id, n)).collect();
         let mut commits: Vec<ScriptedCommit> = vec![];
+        let oldest = oldest(&repository, &ids)?;
         for (index, id) in ids.iter().enumerate() {
             let commit = find(&repository, *id)?;
             let parent = match replay.merges {
-                true => nearest_parent(&commit, &places).filter(|parent| *parent < index),
+                true => nearest_parent(&commit, &places, oldest).filter(|parent| *parent < index),
                 false => index.checked_sub(1),
             };
             commits.push(ScriptedCommit {
@@ -86,6 +87,18 @@ impl History {
             });
         }
         let stored = Stored { ids, context: replay.context.clone() };
+        let mut places = 0..stored.ids.len();
+        if !places.any(|index| {
+            stored.file(&repository, index, &replay.dockerfile).is_ok_and(|found| found.is_some())
+        }) {
+            return Err(HistoryError::NoDockerfile {
+                repository: replay.repository.clone(),
+                dockerfile: Path::new(&replay.context)
+                    .join(&replay.dockerfile)
+                    .display()
+                    .to_string(),
+            });
+        }
         notices.extend(stored.notices(&repository)?);
         let source = Source::Stored(stored);
         Ok((History { commits, source, default_branch, repository, _folder: None }, notices))
@@ -114,8 +127,13 @@ fn selected(
         }
         Which::Last(count) => walk(repository, replay, "HEAD", None, Some(*count))?,
         Which::Range(range) => {
-            let (from, to) = range.split_once("..").unwrap_or((range, "HEAD"));
-            let to = if to.is_empty() { "HEAD" } else { to };
+            let no_range = || HistoryError::NoRange { range: range.clone() };
+            let (from, to) = range.split_once("..").ok_or_else(no_range)?;
+            if to.starts_with('.') {
+                return Err(no_range());
+            }
+            // As git has it, an empty side is HEAD.
+            let [from, to] = [from, to].map(|name| if name.is_empty() { "HEAD" } else { name });
             walk(repository, replay, to, Some(from), None)?
         }
     };
@@ -238,10 +256,23 @@ fn sample(ids: Vec<Oid>, count: usize, seed: u64) -> Vec<Oid> {
     taken
 }
 
+/// When the oldest of `ids` was made, in seconds since the epoch.
+fn oldest(repository: &Repository, ids: &[Oid]) -> Result<i64, HistoryError> {
+    let mut oldest = i64::MAX;
+    for id in ids {
+        oldest = oldest.min(find(repository, *id)?.time().seconds());
+    }
+    Ok(oldest)
+}
+
 /// The nearest first-parent ancestor that is replayed too.
-fn nearest_parent(commit: &Commit<'_>, places: &HashMap<Oid, usize>) -> Option<usize> {
+fn nearest_parent(commit: &Commit<'_>, places: &HashMap<Oid, usize>, oldest: i64) -> Option<usize> {
     let mut next = commit.parents().next();
     while let Some(parent) = next {
+        // Clocks differ by less than a day, and a walk to the root would take long.
+        if parent.time().seconds() < oldest.saturating_sub(86_400) {
+            return None;
+        }
         if let Some(place) = places.get(&parent.id()) {
             return Some(*place);
         }
@@ -251,47 +282,53 @@ fn nearest_parent(commit: &Commit<'_>, places: &HashMap<Oid, usize>) -> Option<u
 }
 
 /// The branch that each commit was made on, as far as history tells: the default branch for first
-/// parents of its tip, for others what the merge that brought them says.
+/// parents of its tip, `HEAD`'s for those of `HEAD`, for others what the merge that brought them
+/// says.
 fn branches(
     repository: &Repository,
-    replay: &Replay,
     ids: &[Oid],
     default: &str,
 ) -> Result<Vec<String>, HistoryError> {
-    let default = default.to_owned();
+    let replayed: HashSet<Oid> = ids.iter().copied().collect();
+    let oldest = oldest(repository, ids)?;
+    let head = repository.head().ok();
+    let own = head.as_ref().and_then(|head| head.shorthand().ok()).filter(|name| *name != "HEAD");
+    let tips = [format!("refs/remotes/origin/{default}"), format!("refs/heads/{default}")];
+    let tips = tips.iter().filter_map(|name| repository.find_reference(name).ok());
+    let tips = tips.filter_map(|tip| tip.peel_to_commit().ok());
+    // What is found later names nothing that has a name: the default branch goes first.
+    let mut waiting: VecDeque<(Commit<'_>, String)> =
+        tips.map(|tip| (tip, default.to_owned())).collect();
+    let last = ids.last().map(|last| find(repository, *last)).transpose()?;
+    waiting.extend(last.map(|last| (last, own.unwrap_or(default).to_owned())));
     let mut known: HashMap<Oid, String> = HashMap::new();
-    if replay.merges {
-        let oldest = ids.first().copied();
-        let mut next = ids.last().map(|last| find(repository, *last)).transpose()?;
+    while let Some((tip, name)) = waiting.pop_front() {
+        let mut next = Some(tip);
         while let Some(commit) = next {
-            known.insert(commit.id(), default.clone());
-            if let Some(side) = commit.parents().nth(1) {
-                let name = merged_branch(&commit);
-                let mut next = Some(side);
-                while let Some(commit) = next {
-                    if known.contains_key(&commit.id()) || !ids.contains(&commit.id()) {
-                        break;
-                    }
-                    known.insert(commit.id(), name.clone());
-                    next = commit.parents().next();
-                }
+            if known.contains_key(&commit.id()) || commit.time().seconds() < oldest {
+                break;
             }
-            let ended = Some(commit.id()) == oldest;
-            next = commit.parents().next().filter(|_| !ended);
+            known.insert(commit.id(), name.clone());
+            let merged = commit.parents().skip(1).filter(|side| replayed.contains(&side.id()));
+            merged.for_each(|side| waiting.push_back((side, merged_branch(&commit))));
+            next = commit.parents().next();
         }
     }
-    let branch = |id: &Oid| known.get(id).cloned().unwrap_or_else(|| default.clone());
+    let branch = |id: &Oid| known.get(id).cloned().unwrap_or_else(|| default.to_owned());
     Ok(ids.iter().map(branch).collect())
 }
 
-/// What `origin/HEAD` points at, else the branch that is checked out, else `main`.
+/// What `origin/HEAD` points at, else `main` or `master` where there is one, else the branch that is
+/// checked out.
 fn default_branch(repository: &Repository) -> String {
     let origin = repository.find_reference("refs/remotes/origin/HEAD").ok();
     let origin = origin.as_ref().and_then(|reference| reference.symbolic_target().ok().flatten());
     let origin = origin.and_then(|name| name.strip_prefix("refs/remotes/origin/"));
     let head = repository.head().ok();
     let head = head.as_ref().and_then(|head| head.shorthand().ok()).filter(|name| *name != "HEAD");
-    origin.or(head).unwrap_or("main").to_owned()
+    let there = |name: &&str| repository.find_reference(&format!("refs/heads/{name}")).is_ok();
+    let usual = ["main", "master"].into_iter().find(there);
+    origin.or(usual).or(head).unwrap_or("main").to_owned()
 }
 
 /// The commits that tags name.

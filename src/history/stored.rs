@@ -48,9 +48,12 @@ impl Stored {
             .deltas()
             .filter_map(|delta| {
                 let (old, new) = (delta.old_file(), delta.new_file());
+                let bits = |file: &git2::DiffFile<'_>| i32::try_from(u32::from(file.mode()));
+                // A submodule is in no build context, before or after.
+                let file = |file| bits(file).ok().and_then(mode);
+                file(&old).or(file(&new))?;
                 let path = new.path().or(old.path())?.to_string_lossy().into_owned();
-                let there = mode(i32::try_from(u32::from(new.mode())).unwrap_or_default());
-                let now = there.map(|mode| (new.id().to_string(), mode.bits()));
+                let now = file(&new).map(|mode| (new.id().to_string(), mode.bits()));
                 Some(FileChange { path, now })
             })
             .collect();
@@ -76,9 +79,12 @@ impl Stored {
             let named = submodules.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
             let count = submodules.len();
             notices.push(format!(
-                "{count} submodules are empty folders in every build context, since their commits are in other repositories: {named}"
+                "{count} submodules are left out of every build context, since their commits are in other repositories: {named}"
             ));
         }
+        let commit = repository.find_commit(self.ids[last]);
+        let root = commit.ok().and_then(|commit| commit.tree().ok());
+        attributes.extend(root.and_then(|tree| tree.get_name(".gitattributes").map(|e| e.id())));
         let lfs = attributes.iter().filter_map(|id| repository.find_blob(*id).ok());
         let lfs = lfs.filter(|blob| String::from_utf8_lossy(blob.content()).contains("filter=lfs"));
         if lfs.count() > 0 {
@@ -87,6 +93,12 @@ impl Stored {
             );
         }
         Ok(notices)
+    }
+
+    /// The id of the folder that is built, as git has it.
+    pub fn tree_id(&self, repository: &Repository, index: usize) -> Result<String, HistoryError> {
+        let tree = self.context(repository, index)?;
+        Ok(tree.map_or_else(String::new, |tree| tree.id().to_string()))
     }
 
     /// The content of the file at `path`; none where there is no such file, or a symlink.

@@ -206,7 +206,7 @@ fn an_unknown_strategy_gets_a_suggestion() {
     one(
         "\"cold\"",
         "\"zzz\"",
-        "5:15: unknown strategy `zzz` | known: cold, inline, local, mine, no-cache, registry-max, registry-min, stages",
+        "5:15: unknown strategy `zzz` | known: cold, from-branch, from-branch-or-default, from-default, from-last-3, from-merge-base, from-parent, from-shared-ref, from-tag, inline, local, mine, no-cache, registry-max, registry-min, stages",
     );
 }
 
@@ -238,7 +238,7 @@ fn a_name_is_given_once() {
     assert_eq!(
         mistakes("name = \"mine\"", "name = \"cold\""),
         [
-            "5:23: unknown strategy `mine` | known: cold, inline, local, no-cache, registry-max, registry-min, stages",
+            "5:23: unknown strategy `mine` | known: cold, from-branch, from-branch-or-default, from-default, from-last-3, from-merge-base, from-parent, from-shared-ref, from-tag, inline, local, no-cache, registry-max, registry-min, stages",
             "31:8: `cold` is also the name of a built-in strategy"
         ]
     );
@@ -332,7 +332,7 @@ fn all_mistakes_are_told_at_once_and_shown_in_their_lines() {
     s.toml:5:23: unknown strategy `x`
       5 | strategies = ["cöld", "x", "mine"]
         |                       ^
-      known: cold, inline, local, mine, no-cache, registry-max, registry-min, stages
+      known: cold, from-branch, from-branch-or-default, from-default, from-last-3, from-merge-base, from-parent, from-shared-ref, from-tag, inline, local, mine, no-cache, registry-max, registry-min, stages
     "#);
 }
 

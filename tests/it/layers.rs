@@ -52,8 +52,8 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     (
         "cli",
         &[
-            "check", "engine", "explain", "history", "journal", "link", "measure", "report", "run",
-            "scenario", "units",
+            "check", "engine", "explain", "history", "ignore", "journal", "link", "measure",
+            "report", "run", "scenario", "units",
         ],
     ),
 ];

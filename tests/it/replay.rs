@@ -182,6 +182,7 @@ fn which_commits_are_played_is_for_the_caller_to_say() {
     let (relevant, told) = planned(&folder, &["--only-relevant"]);
     assert!(!relevant.contains("only the README"), "{relevant}");
     assert!(told.contains("6 of 7 commits touch the build context"), "{told}");
+    assert_eq!(planned(&folder, &["--context", "./", "-f", "./Dockerfile"]).0, all);
     let range = format!("{}..{}", ids[1], ids[3]);
     let (range, _) = planned(&folder, &["--range", &range]);
     assert!(range.contains("Merge branch") && !range.contains("first"), "{range}");
@@ -245,6 +246,10 @@ fn what_cannot_be_replayed_as_it_is_is_told() {
     let repo = folder.to_str().unwrap();
     assert!(refused(&["--repo", repo, "--range", "nowhere..main"]).contains("nowhere"));
     assert!(refused(&["--repo", repo, "--range", "main..main"]).contains("no commits to replay"));
+    assert!(refused(&["--repo", repo, "--range", "main"]).contains("write A..B"));
+    assert!(refused(&["--repo", repo, "--range", "main...main"]).contains("write A..B"));
+    assert!(refused(&["--repo", repo, "-f", "Nope"]).contains("has Nope"));
+    assert!(refused(&["--repo", repo, "--context", "nowhere"]).contains("nowhere/Dockerfile"));
     assert!(refused(&["--repo", "/proc"]).contains("open the repository /proc"));
     assert!(refused(&["--repo", repo, "--commits", "/nowhere"]).contains("/nowhere"));
 }

@@ -1,0 +1,131 @@
+//! Which steps the next build would reuse, without building it.
+//!
+//! The tree to be built is taken for one more commit of the sequence, made on top of its last one.
+//! A step is reused where a cache that its build could read holds it and nothing that it is made
+//! from differs; one that a cache lacks is no miss as long as no rebuilt step needs it.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::dockerfile::Place;
+use crate::journal::{CommitRecord, Outcome};
+use crate::measure::{Analysis, Traffic, TrialRow};
+use crate::units::Nanos;
+
+use super::cause::Cause;
+use super::compare::steps;
+use super::depends::{above, takes_from};
+use super::misses::{Explainer, is_needed};
+
+/// What would become of one step under one strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Prediction {
+    pub strategy: String,
+    /// Its stage, as BuildKit names it.
+    pub stage: String,
+    /// The instruction as the Dockerfile writes it.
+    pub instruction: String,
+    /// The Dockerfile line on which it begins, from 1.
+    pub line: usize,
+    pub reused: bool,
+    /// Not certain is a step that takes files from a stage to be rebuilt: it is reused after all
+    /// where these come out the same.
+    pub certain: bool,
+    /// Why not, where it is not reused and the cause lies in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+}
+
+/// Whether each step that a build of `tree` needs would be reused, by strategy, then line.
+///
+/// `tree.changes` are those against the last commit of the journal.
+pub fn predict(analysis: &Analysis, tree: CommitRecord) -> Vec<Prediction> {
+    let mut with_tree = analysis.clone();
+    let next = with_tree.header.commits.len();
+    with_tree.header.commits.push(CommitRecord { parent: next.checked_sub(1), ..tree });
+    let mut explainer = Explainer::new(&with_tree);
+    let mut found = vec![];
+    for (number, strategy) in with_tree.strategies.iter().enumerate() {
+        let played = |row: &&TrialRow| row.strategy == number;
+        let Some(last) = with_tree.trials.iter().filter(played).max_by_key(|row| row.round) else {
+            continue;
+        };
+        let row = TrialRow {
+            round: last.round,
+            strategy: number,
+            link: last.link,
+            commit: next,
+            outcome: Outcome::Built,
+            builds: vec![],
+            steps: vec![],
+            traffic: Traffic::default(),
+            stored: None,
+            engine_start: None,
+            checkout: Nanos(0),
+        };
+        found.extend(of_strategy(&mut explainer, &row, strategy));
+    }
+    found
+}
+
+fn of_strategy(explainer: &mut Explainer<'_>, row: &TrialRow, strategy: &str) -> Vec<Prediction> {
+    let dockerfile = explainer.dockerfile(row).clone();
+    let last = dockerfile.stages.len().checked_sub(1);
+    let targets: Vec<Option<usize>> = match explainer.targets() {
+        [] => vec![last],
+        named => {
+            named.iter().map(|name| dockerfile.stage_named(name, dockerfile.stages.len())).collect()
+        }
+    };
+    let all: Vec<Place> = (0..dockerfile.stages.len())
+        .flat_map(|stage| steps(&dockerfile, stage))
+        .map(|(place, _)| place)
+        .collect();
+    let mut seen: BTreeSet<Place> = BTreeSet::new();
+    let mut found = vec![];
+    for (build, target) in targets.into_iter().enumerate() {
+        let Some(target) = target else { continue };
+        let needed: Vec<Place> =
+            all.iter().copied().filter(|place| is_needed(&dockerfile, *place, target)).collect();
+        let mut rebuilt: BTreeSet<Place> = BTreeSet::new();
+        // From the last step down, since what a rebuilt one needs must be there.
+        for place in needed.iter().rev().copied() {
+            let final_step = steps(&dockerfile, target).last().map(|(place, _)| *place);
+            let wanted = final_step == Some(place)
+                || rebuilt.iter().any(|other| {
+                    above(&dockerfile, *other) == Some(place)
+                        || takes_from(&dockerfile, *other)
+                            .iter()
+                            .any(|stage| is_needed(&dockerfile, place, *stage))
+                });
+            let (held, same) = explainer.would_hold(row, build, place);
+            if !same || (!held && wanted) {
+                rebuilt.insert(place);
+            }
+        }
+        let mut doubtful: BTreeSet<Place> = BTreeSet::new();
+        for place in needed.into_iter().filter(|place| seen.insert(*place)) {
+            let Some(instruction) = dockerfile.at(place) else { continue };
+            let missed = rebuilt.contains(&place);
+            let cause = if missed { explainer.own_cause(row, build, place) } else { None };
+            let above = above(&dockerfile, place).filter(|above| rebuilt.contains(above));
+            let inherited = above.is_none_or(|above| doubtful.contains(&above));
+            let taken = !takes_from(&dockerfile, place).is_empty() || above.is_some();
+            if missed && cause.is_none() && inherited && taken {
+                doubtful.insert(place);
+            }
+            found.push(Prediction {
+                strategy: strategy.to_owned(),
+                stage: dockerfile.stage_name(place.stage),
+                instruction: format!("{} {}", instruction.keyword, instruction.text),
+                line: instruction.first_line,
+                reused: !missed,
+                certain: !doubtful.contains(&place),
+                cause,
+            });
+        }
+    }
+    found.sort_by_key(|prediction| prediction.line);
+    found
+}
