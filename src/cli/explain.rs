@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Form {
+pub enum Form {
     /// For people
     Text,
     /// Every trial's misses, and what each cause cost
@@ -43,16 +43,36 @@ pub enum ExplainError {
     NoSuchCommit { journal: String, asked: String, known: String },
     #[error("{journal} has no strategy {asked:?}; it has: {known}")]
     NoSuchStrategy { journal: String, asked: String, known: String },
+    #[error("cannot read the Dockerfile {}", path.display())]
+    Dockerfile { path: PathBuf, source: std::io::Error },
     #[error("--step {pattern:?} is not a pattern: {source}")]
     Pattern { pattern: String, source: globset::Error },
 }
 
+/// The journal that `named` is, or holds.
+pub fn journal_path(named: &Path) -> PathBuf {
+    if named.is_dir() { named.join("journal.jsonl") } else { named.to_owned() }
+}
+
+/// Refuses a strategy that the journal does not have.
+pub fn known_strategies(
+    asked: &[String],
+    journal: &Path,
+    analysis: &Analysis,
+) -> Result<(), ExplainError> {
+    match asked.iter().find(|name| !analysis.strategies.contains(name)) {
+        None => Ok(()),
+        Some(asked) => Err(ExplainError::NoSuchStrategy {
+            journal: journal.display().to_string(),
+            asked: asked.clone(),
+            known: analysis.strategies.join(", "),
+        }),
+    }
+}
+
 /// Prints the explanation.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let path = match args.journal.is_dir() {
-        true => args.journal.join("journal.jsonl"),
-        false => args.journal.clone(),
-    };
+    let path = journal_path(&args.journal);
     let analysis = Analysis::read(&path)?;
     let wanted = Wanted::new(args, &path, &analysis)?;
     let trials: Vec<TrialMisses> =
@@ -126,13 +146,7 @@ impl Wanted {
                 known: commits.iter().enumerate().map(line).collect::<Vec<_>>().join("\n"),
             })?),
         };
-        if let Some(asked) = args.strategy.iter().find(|name| !analysis.strategies.contains(name)) {
-            return Err(ExplainError::NoSuchStrategy {
-                journal: journal(),
-                asked: asked.clone(),
-                known: analysis.strategies.join(", "),
-            });
-        }
+        known_strategies(&args.strategy, path, analysis)?;
         let glob = |pattern: &String| {
             Glob::new(pattern)
                 .map(|glob| glob.compile_matcher())

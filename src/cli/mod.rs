@@ -7,6 +7,7 @@ mod exit;
 mod explain;
 mod gate;
 mod plugin;
+mod predict;
 mod progress;
 mod replay;
 mod report;
@@ -47,6 +48,8 @@ enum Command {
     Report(report::Args),
     /// Say why steps were rebuilt, and what each cause cost
     Explain(explain::Args),
+    /// Say which steps the next build of a folder would reuse, without building it
+    Predict(predict::Args),
     /// Show which engine would be used, and why
     Doctor {
         /// The engine to look at: `dockerd://[PATH]`, `docker-container://[NAME]`, `docker://`, `unix://PATH` or
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Doctor { builder } => doctor(builder.as_ref()),
         Command::Report(args) => report::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Predict(args) => predict::run(&args),
         Command::Schema { of: Described::Scenario } => {
             print(&format!("{:#}\n", crate::scenario::schema()))
         }

@@ -57,7 +57,7 @@ pub struct Args {
     play: Play,
 }
 
-fn build_arg(text: &str) -> Result<(String, String), String> {
+pub fn build_arg(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("a build arg is NAME=VALUE".to_owned()),

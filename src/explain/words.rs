@@ -140,7 +140,7 @@ fn sure(miss: &Miss) -> &'static str {
     }
 }
 
-/// A step's name in one line of at most [`WIDTH`] characters.
+/// A step's name in one line of at most 90 characters.
 pub fn brief(step: &str) -> String {
     let mut words = step.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = words.char_indices().nth(WIDTH) {

@@ -21,10 +21,12 @@ mod replay;
 mod source;
 mod stored;
 mod tree;
+mod working;
 
 pub use edit::EditError;
 pub use replay::{Replay, Which};
 pub use tree::FileChange;
+pub use working::working_tree;
 
 use edit::Change;
 use stored::Stored;

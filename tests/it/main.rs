@@ -12,6 +12,7 @@ mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers
 mod links; // how far away the registry is
 mod parity; // the same answers as buildx
+mod predict; // explain and predict, as a person calls them
 mod registry_faults; // what a registry's faults do to builds
 mod registry_peers; // Debian's docker-registry, and clients that copy images
 mod report; // journals as reports

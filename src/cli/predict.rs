@@ -1,0 +1,139 @@
+//! `cachefrom predict`: which steps the next build of a folder would reuse.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use serde_json::json;
+
+use super::Exit;
+use super::explain::{ExplainError, Form, journal_path};
+use super::replay::build_arg;
+use crate::explain::{Prediction, brief, predict, sentence};
+use crate::history::working_tree;
+use crate::ignore::clean;
+use crate::journal::{CommitRecord, FileChange, Header};
+use crate::measure::Analysis;
+
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// A journal, or the folder that holds a journal.jsonl; the build would follow its last commit
+    journal: PathBuf,
+    /// The build context as it is on disk now
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// The Dockerfile, relative to the build context
+    #[arg(long, short = 'f', default_value = "Dockerfile")]
+    dockerfile: String,
+    /// Only these files and folders of the context, as a scenario's `include`
+    #[arg(long, value_name = "PATH", value_delimiter = ',')]
+    include: Vec<String>,
+    /// A build arg that is not as it was at the journal's last commit
+    #[arg(long, value_name = "NAME=VALUE", value_parser = build_arg)]
+    build_arg: Vec<(String, String)>,
+    /// Only these strategies
+    #[arg(long, value_delimiter = ',')]
+    strategy: Vec<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Form,
+}
+
+/// Prints the prediction.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let path = journal_path(&args.journal);
+    let analysis = Analysis::read(&path)?;
+    super::explain::known_strategies(&args.strategy, &path, &analysis)?;
+    let tree = tree(args, &analysis.header)?;
+    let mut found = predict(&analysis, tree);
+    found.retain(|one| args.strategy.is_empty() || args.strategy.contains(&one.strategy));
+    match args.format {
+        Form::Json => {
+            let value = json!({ "schema": 1, "steps": found });
+            super::print(&format!("{value:#}\n"))
+        }
+        Form::Text => super::print(&text(&found, &analysis.header)),
+    }
+}
+
+/// The folder as one more commit after those of `header`.
+fn tree(args: &Args, header: &Header) -> anyhow::Result<CommitRecord> {
+    let dockerfile = clean(&args.dockerfile);
+    let file = args.dir.join(&dockerfile);
+    let text = std::fs::read_to_string(&file)
+        .map_err(|source| ExplainError::Dockerfile { path: file, source })?;
+    let own = std::fs::read_to_string(args.dir.join(format!("{dockerfile}.dockerignore")));
+    let ignore = own.or_else(|_| std::fs::read_to_string(args.dir.join(".dockerignore"))).ok();
+    let last = header.commits.last();
+    let mut build_args = last.map(|commit| commit.args.clone()).unwrap_or_default();
+    build_args.extend(args.build_arg.iter().cloned());
+    Ok(CommitRecord {
+        id: "working-tree".into(),
+        message: "the working tree".into(),
+        branch: last.map_or_else(String::new, |commit| commit.branch.clone()),
+        parent: None,
+        tagged: false,
+        args: build_args,
+        dockerfile: Some(text),
+        dockerignore: ignore,
+        changes: changes(args, header)?,
+    })
+}
+
+/// What of the folder differs from the last commit of `header`.
+fn changes(args: &Args, header: &Header) -> anyhow::Result<Vec<FileChange>> {
+    let mut before: BTreeMap<&str, (&str, u32)> = BTreeMap::new();
+    for change in header.commits.iter().flat_map(|commit| &commit.changes) {
+        match &change.object {
+            Some(object) => before.insert(&change.path, (object, change.mode)),
+            None => before.remove(change.path.as_str()),
+        };
+    }
+    let included: Vec<String> = args.include.iter().map(|path| clean(path)).collect();
+    let taken = |path: &str| {
+        let below = |folder: &String| path == folder || Path::new(path).starts_with(folder);
+        included.is_empty() || included.iter().any(below)
+    };
+    let mut found = vec![];
+    let mut there = BTreeSet::new();
+    for file in working_tree(&args.dir)?.into_iter().filter(|file| taken(&file.path)) {
+        let Some((object, mode)) = file.now else { continue };
+        there.insert(file.path.clone());
+        if before.get(file.path.as_str()) != Some(&(object.as_str(), mode)) {
+            found.push(FileChange { path: file.path, object: Some(object), mode });
+        }
+    }
+    let gone = before.keys().filter(|path| !there.contains(**path));
+    found.extend(gone.map(|path| FileChange { path: (*path).into(), object: None, mode: 0 }));
+    Ok(found)
+}
+
+fn text(found: &[Prediction], header: &Header) -> String {
+    let mut text = String::new();
+    let mut strategies: Vec<&str> = vec![];
+    for prediction in found {
+        if !strategies.contains(&prediction.strategy.as_str()) {
+            strategies.push(&prediction.strategy);
+        }
+    }
+    for strategy in strategies {
+        let own: Vec<&Prediction> = found.iter().filter(|one| one.strategy == strategy).collect();
+        let reused = own.iter().filter(|one| one.reused).count();
+        text.push_str(&format!("{strategy}: {reused} of {} steps would be reused\n", own.len()));
+        for step in own {
+            let what = match (step.reused, step.certain) {
+                (true, _) => "reused ",
+                (false, true) => "rebuilt",
+                (false, false) => "rebuilt unless its stage comes out the same",
+            };
+            let why = step.cause.as_ref().map(|cause| format!(": {}", sentence(cause, header)));
+            text.push_str(&format!(
+                "  {what}  line {}: {}: {}{}\n",
+                step.line,
+                step.stage,
+                brief(&step.instruction),
+                why.unwrap_or_default()
+            ));
+        }
+    }
+    text
+}

@@ -1,0 +1,84 @@
+//! `cachefrom predict` and `explain` on a published journal, as a person calls them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn cachefrom(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cachefrom")).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn published() -> String {
+    root().join("results/jq/2026-11-25").to_str().unwrap().to_owned()
+}
+
+/// The tree of the journal's last commit, as its scenario made it.
+fn last_commit(folder: &Path) -> PathBuf {
+    let loaded = cachefrom::scenario::load(&root().join("scenarios/jq.toml")).unwrap();
+    let history = cachefrom::history::History::script(&loaded, folder).unwrap();
+    let whole = folder.join("whole");
+    history.checkout(history.commits().len() - 1, &whole).unwrap();
+    whole
+}
+
+#[test]
+fn an_unchanged_tree_hits_and_an_edit_misses_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = last_commit(folder.path());
+    let said = |strategy: &str| {
+        let journal = published();
+        let tree = tree.to_str().unwrap();
+        let args = ["predict", &journal, "--dir", tree, "-f", "Dockerfile.jq"];
+        let output = cachefrom(&[&args[..], &["--strategy", strategy]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(said("registry-max").starts_with("registry-max: 7 of 7 steps would be reused"));
+    assert!(said("cold").starts_with("cold: 0 of 7 steps would be reused"));
+    fs::write(tree.join("data/2.json"), "{}\n").unwrap();
+    let edited = said("registry-max");
+    assert!(edited.starts_with("registry-max: 4 of 7 steps would be reused"), "{edited}");
+    assert!(edited.contains("COPY data /collected/data: data/2.json changed"), "{edited}");
+    assert!(edited.contains("rebuilt unless its stage comes out the same"), "{edited}");
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let journal = published();
+    let refused = |args: &[&str]| {
+        let output = cachefrom(args);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    assert!(refused(&["predict", &journal, "--dir", "/nowhere"]).contains("/nowhere/Dockerfile"));
+    assert!(refused(&["explain", &journal, "--strategy", "x"]).contains("it has: cold, "));
+    let commit = refused(&["explain", &journal, "--commit", "9"]);
+    assert!(commit.contains("no commit \"9\"") && commit.contains("  2 edit one data file"));
+    assert!(refused(&["explain", &journal, "--step", "[z"]).contains("is not a pattern"));
+    let missing = cachefrom(&["explain", "/nowhere.jsonl"]);
+    assert!(text(&missing.stderr).contains("/nowhere.jsonl"));
+}
+
+#[test]
+fn explain_says_it_to_people_and_to_programs() {
+    let journal = published();
+    let args = ["explain", &journal, "--commit", "2", "--strategy", "registry-max"];
+    let said = text(&cachefrom(&[&args[..], &["--step", "*COPY data*"]].concat()).stdout);
+    assert!(said.contains("line 13: [builder 6/7] COPY data /collected/data"), "{said}");
+    assert!(said.contains("data/1.json changed (commit 2 “edit one data file”) (known)"), "{said}");
+    let json = cachefrom(&[&args[..], &["--format", "json"]].concat()).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let misses = json["trials"][0]["misses"].as_array().unwrap();
+    assert_eq!(misses.len(), 3);
+    assert_eq!(misses[0]["cause"]["is"], "files");
+    assert_eq!(misses[0]["evidence"], "known");
+    assert_eq!(json["costs"][0]["cause"], "files");
+}
