@@ -77,6 +77,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let wanted = Wanted::new(args, &path, &analysis)?;
     let trials: Vec<TrialMisses> =
         explain(&analysis).filter_map(|trial| wanted.of(trial)).collect();
+    if analysis.header.commits.iter().all(|commit| commit.dockerfile.is_none()) {
+        super::say(
+            "note: this journal holds no Dockerfile, as those of older releases and saved baselines, so nothing can be explained",
+        );
+    }
     match args.format {
         Form::Json => {
             let advice = advice(&trials, &analysis);

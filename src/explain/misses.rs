@@ -71,9 +71,11 @@ impl<'a> Explainer<'a> {
         }
     }
 
-    /// The misses of `row`; none where nothing was built or the journal does not hold its commit.
+    /// The misses of `row`; none where nothing was built or the journal does not hold its Dockerfile.
     pub fn trial(&mut self, row: &TrialRow) -> Option<TrialMisses> {
-        if matches!(row.outcome, Outcome::Broken { .. }) || row.commit >= self.revisions.len() {
+        // Without its Dockerfile, as in older journals and pruned baselines, nothing could be told.
+        let commit = self.analysis.header.commits.get(row.commit)?;
+        if matches!(row.outcome, Outcome::Broken { .. }) || commit.dockerfile.is_none() {
             return None;
         }
         let mut misses: Vec<Miss> = vec![];
@@ -189,7 +191,7 @@ impl<'a> Explainer<'a> {
             return (cause, None, None);
         }
         let Some(place) = place else {
-            return (Cause::Unexplained { caches: readable.sources.len() }, None, None);
+            return (Cause::Unexplained { caches: readable.caches() }, None, None);
         };
         let nearest = self.nearest(row, place, &readable.sources);
         let against = Some(nearest.commit);
@@ -231,7 +233,7 @@ impl<'a> Explainer<'a> {
     /// Why a step missed whose every input is as it was.
     fn left(&mut self, trial: &Trial<'_>, place: Place) -> Cause {
         let Trial { row, step, readable, .. } = *trial;
-        let unexplained = Cause::Unexplained { caches: readable.sources.len() };
+        let unexplained = Cause::Unexplained { caches: readable.caches() };
         let failed = row.builds.get(step.build).and_then(|build| build.failed_imports.first());
         let unaffected: Vec<&Source> = readable
             .sources

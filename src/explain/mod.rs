@@ -67,7 +67,8 @@ pub struct Miss {
     pub empty_mounts: Vec<String>,
 }
 
-/// Every trial that was played to the end or failed in a step, in the journal's order. One at a
+/// Every trial that was played to the end or failed in a step and whose Dockerfile the journal
+/// holds, in the journal's order. One at a
 /// time, since those of a long run do not fit in memory together.
 pub fn explain(analysis: &Analysis) -> impl Iterator<Item = TrialMisses> {
     let mut explainer = Explainer::new(analysis);

@@ -51,6 +51,14 @@ pub struct Readable {
     pub any_before: bool,
 }
 
+impl Readable {
+    /// How many caches those are; a kept engine has one, whatever it was built from.
+    pub fn caches(&self) -> usize {
+        let named = self.sources.iter().filter(|source| source.reference.is_some()).count();
+        named.max(usize::from(!self.sources.is_empty()))
+    }
+}
+
 /// The trials of one sequence in which commits were built, by commit.
 type Built = HashMap<(usize, usize, u32), Vec<usize>>;
 

@@ -63,6 +63,10 @@ fn what_is_not_there_is_named() {
     let commit = refused(&["explain", &journal, "--commit", "9"]);
     assert!(commit.contains("no commit \"9\"") && commit.contains("  2 edit one data file"));
     assert!(refused(&["explain", &journal, "--step", "[z"]).contains("is not a pattern"));
+    let old = root().join("results/jq/2026-11-25-debug");
+    let output = cachefrom(&["explain", old.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("holds no Dockerfile") && output.stdout.is_empty());
     let missing = cachefrom(&["explain", "/nowhere.jsonl"]);
     assert!(text(&missing.stderr).contains("/nowhere.jsonl"));
 }

@@ -241,7 +241,8 @@ fn policies_find_what_their_caches_hold_at_that_moment() {
     let overwritten = firsts(&trials, "from-shared-ref", goes_on);
     let by_main = |miss: &&&Miss| matches!(miss.cause, Cause::Overwritten { by: 2, .. });
     assert!(overwritten.iter().any(|miss| by_main(&miss)), "{overwritten:#?}");
-    assert_eq!(reused(&trials, "from-last-3", main_readme), (4, 4));
+    // Which of several caches BuildKit finds a step in is chance, but the newest holds no less.
+    assert_eq!(reused(&trials, "from-last-3", goes_on).1, 4);
 }
 
 #[test]
