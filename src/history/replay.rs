@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
-use git2::{Commit, Oid, Repository, Sort};
+use git2::{Commit, Oid, Repository, Sort, Tree};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -203,6 +203,8 @@ fn relevant(
 ) -> Result<Vec<Oid>, HistoryError> {
     let own_ignore = format!("{}.dockerignore", replay.dockerfile);
     let mut kept = vec![];
+    // Patterns cost more to read than commits to compare.
+    let (mut ignored, mut last_ignore) = (None, String::new());
     for (place, id) in ids.iter().enumerate() {
         let commit = find(repository, *id)?;
         let (Some(parent), 1..) = (commit.parents().next(), place) else {
@@ -213,23 +215,22 @@ fn relevant(
             context_of(repository, &parent, &replay.context)?,
             context_of(repository, &commit, &replay.context)?,
         );
-        let failed = || HistoryError::git(format!("compare {id} with its parent"));
-        let diff =
-            repository.diff_tree_to_tree(before.as_ref(), now.as_ref(), None).map_err(failed())?;
+        let mut changed = vec![];
+        differing(repository, before.as_ref(), now.as_ref(), "", &mut changed)?;
         let text = |path: &str| -> Option<String> {
             let entry = now.as_ref()?.get_path(Path::new(path)).ok()?;
             let blob = repository.find_blob(entry.id()).ok()?;
             Some(String::from_utf8_lossy(blob.content()).into_owned())
         };
         let ignore = text(&own_ignore).or_else(|| text(".dockerignore")).unwrap_or_default();
-        let ignored = Patterns::of_ignore_file(&ignore);
-        let seen = diff.deltas().any(|delta| {
-            [delta.old_file().path(), delta.new_file().path()].into_iter().flatten().any(|path| {
-                let path = path.to_string_lossy();
-                let deciding = [&*replay.dockerfile, &*own_ignore, ".dockerignore"];
-                deciding.contains(&&*path)
-                    || !ignored.as_ref().is_some_and(|patterns| patterns.matches_below(&path))
-            })
+        if ignore != last_ignore {
+            ignored = Patterns::of_ignore_file(&ignore);
+            last_ignore = ignore;
+        }
+        let deciding = [&*replay.dockerfile, &*own_ignore, ".dockerignore"];
+        let seen = changed.iter().any(|path| {
+            deciding.contains(&path.as_str())
+                || !ignored.as_ref().is_some_and(|patterns| patterns.matches_below(path))
         });
         if seen {
             kept.push(*id);
@@ -237,6 +238,43 @@ fn relevant(
     }
     Ok(kept)
 }
+
+/// The paths of files that differ between two folders; what is equal is not looked into.
+fn differing(
+    repository: &Repository,
+    before: Option<&Tree<'_>>,
+    now: Option<&Tree<'_>>,
+    prefix: &str,
+    found: &mut Vec<String>,
+) -> Result<(), HistoryError> {
+    let mut entries: BTreeMap<Vec<u8>, [Option<(Oid, i32)>; 2]> = BTreeMap::new();
+    for (side, tree) in [before, now].into_iter().enumerate() {
+        for entry in tree.into_iter().flat_map(Tree::iter) {
+            let name = entry.name_bytes().to_vec();
+            entries.entry(name).or_default()[side] = Some((entry.id(), entry.filemode()));
+        }
+    }
+    let failed = || HistoryError::git(format!("compare the folder {prefix:?}"));
+    for (name, [old, new]) in entries.into_iter().filter(|(_, [old, new])| old != new) {
+        let path = format!("{prefix}{}", String::from_utf8_lossy(&name));
+        let is_folder = |side: &Option<(Oid, i32)>| side.is_some_and(|(_, mode)| mode == FOLDER);
+        let folder = |side: Option<(Oid, i32)>| {
+            let id = side.filter(|(_, mode)| *mode == FOLDER).map(|(id, _)| id);
+            id.map(|id| repository.find_tree(id)).transpose()
+        };
+        if [&old, &new].into_iter().any(|side| side.is_some() && !is_folder(side)) {
+            found.push(path.clone());
+        }
+        let (old, new) = (folder(old).map_err(failed())?, folder(new).map_err(failed())?);
+        if old.is_some() || new.is_some() {
+            differing(repository, old.as_ref(), new.as_ref(), &format!("{path}/"), found)?;
+        }
+    }
+    Ok(())
+}
+
+/// git's mode of a folder.
+const FOLDER: i32 = 0o040000;
 
 /// `count` of `ids`: the last one, and one of each equal part of the others.
 fn sample(ids: Vec<Oid>, count: usize, seed: u64) -> Vec<Oid> {
