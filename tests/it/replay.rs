@@ -258,7 +258,12 @@ fn what_cannot_be_replayed_as_it_is_is_told() {
 /// of its files are made.
 fn own_history(temporary: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    if Repository::discover(root).is_ok_and(|repository| repository.head().is_ok()) {
+    let tracked = |repository: Repository| {
+        let tree = repository.head().ok()?.peel_to_tree().ok()?;
+        tree.get_name("Dockerfile.jq").map(|_| ())
+    };
+    // A repository around an unpacked crate would not hold its files.
+    if Repository::discover(root).ok().and_then(tracked).is_some() {
         return root.to_owned();
     }
     let folder = temporary.join("own");
