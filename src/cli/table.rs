@@ -11,7 +11,7 @@ pub fn table(recorded: &Recorded) -> String {
     let analysis = Analysis::of(recorded);
     let mut text = String::new();
     for (link, name) in analysis.links.iter().enumerate() {
-        if analysis.links.len() > 1 {
+        if analysis.links.len() > 1 || name.is_some() {
             text.push_str(&format!("over {}\n", name.as_deref().unwrap_or("an unshaped link")));
         }
         let cells = analysis.cells.iter().filter(|cell| cell.link == link);
@@ -127,4 +127,23 @@ fn aligned(rows: &[[String; 8]], shown: &[usize]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_shaped_link_is_named_above_its_table() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let journal = root.join("results/jq/2026-11-25-links/journal.jsonl");
+        let mut recorded = Recorded::read(&journal).unwrap();
+        let link = recorded.header.links[0].name.clone();
+        recorded.header.links.truncate(1);
+        recorded.trials.retain(|trial| trial.key.link.as_ref() == Some(&link));
+        assert!(table(&recorded).starts_with(&format!("over {link}\n")));
+        recorded.header.links.clear();
+        recorded.trials.iter_mut().for_each(|trial| trial.key.link = None);
+        assert!(!table(&recorded).contains("over "));
+    }
 }
