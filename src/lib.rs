@@ -12,6 +12,7 @@ pub mod history;
 pub mod ignore;
 pub mod strategy;
 pub mod engine;
+pub mod credentials;
 pub mod registry;
 pub mod buildkit;
 pub mod trial;

@@ -6,7 +6,6 @@
 
 mod channel;
 mod content;
-mod credentials;
 mod filesync;
 mod local_cache;
 mod session;

@@ -30,8 +30,8 @@ use tonic::{Request, Response, Status};
 
 use super::channel::{BuildkitError, Connection, MESSAGE_LIMIT, Reverse};
 use super::content::{self, Content};
-use super::credentials::credentials;
 use super::filesync::Directories;
+use crate::credentials::credentials;
 
 const UUID: HeaderName = HeaderName::from_static("x-docker-expose-session-uuid");
 const SHARED_KEY: HeaderName = HeaderName::from_static("x-docker-expose-session-sharedkey");

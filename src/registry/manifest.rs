@@ -3,11 +3,11 @@
 //! Surprising: BuildKit's older registry cache is an *index* whose "manifests" are layer blobs
 //! and one cache configuration, so an index's children are told apart by their media type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
+use super::{Digest, Reference};
 use super::meter::Kind;
 
 /// The config media type by which BuildKit marks a cache.
@@ -93,4 +93,20 @@ impl Manifest {
         let config = || self.config.as_ref().map(|d| d.media_type.clone());
         self.artifact_type.clone().filter(|t| !t.is_empty()).or_else(config)
     }
+}
+
+/// The blobs that the manifests at `roots` lead to, through as many indexes as there are.
+pub fn reachable<E>(
+    roots: Vec<Reference>,
+    mut find: impl FnMut(&Reference) -> Result<Option<(Digest, Manifest)>, E>,
+) -> Result<HashSet<Digest>, E> {
+    let (mut reachable, mut seen, mut queue) = (HashSet::new(), HashSet::new(), roots);
+    while let Some(reference) = queue.pop() {
+        let Some((digest, manifest)) = find(&reference)? else { continue };
+        if seen.insert(digest) {
+            reachable.extend(manifest.blobs().map(|(d, _)| d.digest.clone()));
+            queue.extend(manifest.children().map(|d| Reference::Digest(d.digest.clone())));
+        }
+    }
+    Ok(reachable)
 }

@@ -11,11 +11,11 @@ use super::route::query;
 use super::transfer::receive_small;
 use super::{Children, Digest, Reference, RegistryError, RepositoryName, Shared};
 
-const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+pub const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 /// The specification asks registries to take at least 4 MiB.
-const MANIFEST_LIMIT: usize = 16 * 1024 * 1024;
+pub const MANIFEST_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Everything at `…/manifests/REFERENCE`.
 pub async fn manifest(

@@ -138,7 +138,7 @@ impl Metered {
 }
 
 impl Count {
-    fn plus(self, other: Self) -> Self {
+    pub(super) fn plus(self, other: Self) -> Self {
         Self {
             requests: self.requests + other.requests,
             bytes: self.bytes + other.bytes,
@@ -277,10 +277,22 @@ pub(super) struct Tally {
     pub subject: Subject,
     pub bytes: u64,
     pub started: Instant,
+    /// Whether somebody else books the request.
+    pub forgotten: bool,
+}
+
+impl Tally {
+    /// Books nothing: the request is counted elsewhere.
+    pub(super) fn forget(&mut self) {
+        self.forgotten = true;
+    }
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
+        if self.forgotten {
+            return;
+        }
         let time = Nanos::of(self.started.elapsed());
         let count = Count { requests: 1, bytes: Bytes(self.bytes), time };
         self.meter.count(self.repository.as_ref(), self.direction, self.subject.clone(), count);

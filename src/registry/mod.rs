@@ -9,6 +9,7 @@ pub mod manifest;
 mod manifests;
 pub mod meter;
 mod name;
+pub mod relay;
 mod reply;
 mod route;
 mod serve;
@@ -24,8 +25,9 @@ mod tests;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -36,6 +38,8 @@ use crate::link::LinkProfile;
 
 pub use faults::Fired;
 pub use meter::{Count, Direction, Flow, Kind, Meter, Metered};
+use relay::{Relay, RelayError};
+
 pub use name::{Digest, Reference, RepositoryName, Tag};
 pub use store::CacheSize;
 
@@ -73,6 +77,8 @@ struct Shared {
     meter: Meter,
     uploads: uploads::Uploads,
     faults: faults::Faults,
+    /// The real registry that some repositories are in.
+    relay: OnceLock<Arc<Relay>>,
 }
 
 impl Registry {
@@ -80,8 +86,8 @@ impl Registry {
     pub async fn start(dir: PathBuf) -> Result<Self, RegistryError> {
         let store = open_when_free(dir).await?;
         let meter = Meter::default();
-        let (uploads, faults) = Default::default();
-        let shared = Arc::new(Shared { store, meter, uploads, faults });
+        let (uploads, faults, relay) = Default::default();
+        let shared = Arc::new(Shared { store, meter, uploads, faults, relay });
         let bind = |source| RegistryError::Bind { source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
@@ -113,6 +119,17 @@ impl Registry {
     /// all faults. Which of them fired is in the meter.
     pub fn arm(&self, faults: &[Fault]) {
         self.shared.faults.arm(faults);
+    }
+
+    /// From now on the repositories that `relay` serves are in its real registry. Done once: a second
+    /// relay is dropped.
+    pub fn relay(&self, relay: Arc<Relay>) {
+        let _ = self.shared.relay.set(relay);
+    }
+
+    /// The relay that serves `repository`.
+    fn relayed(&self, repository: &RepositoryName) -> Option<&Relay> {
+        self.shared.relay.get().map(|relay| &**relay).filter(|relay| relay.serves(repository))
     }
 
     /// Writes into `metered` what the repositories that it names now hold.
@@ -185,22 +202,39 @@ impl Registry {
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<Option<(String, Vec<u8>)>, RegistryError> {
+        if let Some(relay) = self.relayed(repository) {
+            return Ok(relay.manifest(repository, reference));
+        }
         let stored = self.shared.store.manifest(repository, reference)?;
         Ok(stored.map(|stored| (stored.media_type, stored.bytes)))
     }
 
-    /// A blob's content and its size in bytes, unmetered.
-    pub fn blob(
+    /// The last bytes of a blob, `most` at most, and its whole size in bytes; unmetered.
+    pub async fn end_of_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-    ) -> Result<Option<(std::fs::File, u64)>, RegistryError> {
-        self.shared.store.blob(repository, digest)
+        most: u64,
+    ) -> Result<Option<(Vec<u8>, u64)>, RegistryError> {
+        if let Some(relay) = self.relayed(repository) {
+            return Ok(relay.end_of_blob(repository, digest, most).await?);
+        }
+        let Some((file, size)) = self.shared.store.blob(repository, digest)? else {
+            return Ok(None);
+        };
+        let mut end = vec![0; usize::try_from(most.min(size)).unwrap_or(usize::MAX)];
+        let read = file.read_exact_at(&mut end, size - most.min(size));
+        let path = || PathBuf::from(digest.as_str());
+        read.map_err(|source| RegistryError::Read { path: path(), source })?;
+        Ok(Some((end, size)))
     }
 
     /// What `repository` holds, and how much of it no tag leads to.
     pub fn cache_size(&self, repository: &RepositoryName) -> Result<CacheSize, RegistryError> {
-        self.shared.store.cache_size(repository)
+        match self.relayed(repository) {
+            Some(relay) => Ok(relay.cache_size(repository)),
+            None => self.shared.store.cache_size(repository),
+        }
     }
 }
 
@@ -289,6 +323,8 @@ pub enum RegistryError {
     ManifestInvalid { source: serde_json::Error },
     #[error("manifest says it is {own}, but was sent as {given}")]
     MediaTypeMismatch { own: String, given: String },
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     #[error("{repository} lacks {digest}, which the manifest names")]
     BlobMissing { repository: RepositoryName, digest: Digest },
 }

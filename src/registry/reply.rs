@@ -44,10 +44,15 @@ impl Problem {
     }
 
     pub fn reply(self) -> Reply {
-        let error = serde_json::json!({ "code": self.code, "message": self.message });
-        let body = serde_json::json!({ "errors": [error] }).to_string();
-        with_body(self.status, "application/json", body)
+        refused(self.status, self.code, &self.message)
     }
+}
+
+/// The specification's error body.
+pub fn refused(status: StatusCode, code: &str, message: &str) -> Reply {
+    let error = serde_json::json!({ "code": code, "message": message });
+    let body = serde_json::json!({ "errors": [error] }).to_string();
+    with_body(status, "application/json", body)
 }
 
 impl From<RegistryError> for Problem {
@@ -64,6 +69,7 @@ impl From<RegistryError> for Problem {
             }
             // The specification lists 404 for this (end-7); Docker's registry 2.8 answers 400.
             RegistryError::BlobMissing { .. } => (StatusCode::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN"),
+            RegistryError::Relay(_) => (StatusCode::BAD_GATEWAY, "UNAVAILABLE"),
             RegistryError::Bind { .. }
             | RegistryError::InUse { .. }
             | RegistryError::Read { .. }

@@ -115,7 +115,13 @@ async fn dispatch(shared: &Shared, request: Request<RequestBody>) -> Result<Repl
     };
     let direction = if reads(request.method()) { Direction::Pull } else { Direction::Push };
     let (meter, repository) = (shared.meter.clone(), target.repository().cloned());
-    let tally = || Tally { meter, repository, direction, subject, bytes: 0, started };
+    let forgotten = false;
+    let tally = || Tally { meter, repository, direction, subject, bytes: 0, started, forgotten };
+    if let Some(relay) = shared.relay.get()
+        && target.repository().is_some_and(|repository| relay.serves(repository))
+    {
+        return relay.answer(target, request, tally()).await;
+    }
     match target {
         Target::Version => {
             let _tally = tally();

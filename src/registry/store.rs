@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::manifest::Manifest;
+use super::manifest::{Manifest, reachable};
 use super::name::Tag;
 use super::{Digest, Reference, RegistryError, RepositoryName};
 use crate::units::Bytes;
@@ -237,24 +237,19 @@ impl Store {
     }
 
     pub fn cache_size(&self, repository: &RepositoryName) -> Result<CacheSize, RegistryError> {
-        let mut reachable = HashSet::new();
-        let mut seen = HashSet::new();
         let tags = self.tags(repository)?.unwrap_or_default();
-        let mut queue: Vec<_> = tags.into_iter().map(Reference::Tag).collect();
-        while let Some(reference) = queue.pop() {
-            let Some(stored) = self.manifest(repository, &reference)? else { continue };
-            let Ok(manifest) = Manifest::parse(&stored.bytes) else { continue };
-            if seen.insert(stored.digest) {
-                reachable.extend(manifest.blobs().map(|(d, _)| d.digest.hex().to_owned()));
-                queue.extend(manifest.children().map(|d| Reference::Digest(d.digest.clone())));
-            }
-        }
+        let reachable = reachable(tags.into_iter().map(Reference::Tag).collect(), |reference| {
+            let stored = self.manifest(repository, reference)?;
+            let parsed = stored.map(|stored| (Manifest::parse(&stored.bytes), stored.digest));
+            Ok::<_, RegistryError>(parsed.and_then(|(parsed, digest)| Some((digest, parsed.ok()?))))
+        })?;
         let mut size = CacheSize::default();
         for hex in names_in(&self.home(repository).join("_blobs"))? {
-            let Some((_, bytes)) = self.open_content(&Digest::from_hex(&hex))? else { continue };
+            let digest = Digest::from_hex(&hex);
+            let Some((_, bytes)) = self.open_content(&digest)? else { continue };
             size.blobs += 1;
             size.bytes = size.bytes + Bytes(bytes);
-            if !reachable.contains(&hex) {
+            if !reachable.contains(&digest) {
                 size.unreachable_bytes = size.unreachable_bytes + Bytes(bytes);
             }
         }

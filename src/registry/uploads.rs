@@ -17,7 +17,7 @@ use super::store::Incoming;
 use super::transfer::receive;
 use super::{Digest, RepositoryName, Shared};
 
-const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+pub const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 /// The uploads that are open, by repository and id.
 #[derive(Debug, Default)]
@@ -182,7 +182,7 @@ fn offset(upload: &Upload) -> u64 {
     upload.incoming.as_ref().map_or(0, Incoming::len)
 }
 
-fn created(repository: &RepositoryName, digest: &Digest) -> Reply {
+pub fn created(repository: &RepositoryName, digest: &Digest) -> Reply {
     let reply = header(empty(StatusCode::CREATED), DOCKER_CONTENT_DIGEST, digest);
     header(reply, LOCATION, format!("/v2/{repository}/blobs/{digest}"))
 }

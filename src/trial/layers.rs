@@ -4,15 +4,17 @@
 //! image that was pushed is measured in the registry, by the sizes that gzip files end with, because
 //! the engine may hold it packed; one that was not, as its files lie on the engine's disk.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
 use crate::engine::{Engine, docker};
 use crate::journal::LayerRecord;
 use crate::registry::{Digest, Reference, Registry, RepositoryName};
 use crate::units::Bytes;
+
+/// Configurations larger than this are not read.
+const CONFIG_LIMIT: u64 = 16 << 20;
 
 #[derive(Deserialize)]
 struct Manifest {
@@ -50,7 +52,7 @@ pub async fn of(
     push: Option<&str>,
 ) -> Vec<LayerRecord> {
     let found = match (push.and_then(|name| name.split_once('/')), engine.docker()) {
-        (Some((_, name)), _) => pushed(registry, name),
+        (Some((_, name)), _) => pushed(registry, name).await,
         (None, Some(socket)) => docker::layers(socket, image).await,
         (None, None) => None,
     };
@@ -59,26 +61,31 @@ pub async fn of(
 }
 
 /// The layers of what was pushed as `name`.
-fn pushed(registry: &Registry, name: &str) -> Option<Vec<(String, Bytes)>> {
+async fn pushed(registry: &Registry, name: &str) -> Option<Vec<(String, Bytes)>> {
     let (repository, tag) = name.rsplit_once(':')?;
     let (repository, tag) = (repository.parse().ok()?, tag.parse::<Reference>().ok()?);
     let (_, manifest) = registry.manifest(&repository, &tag).ok()??;
     let manifest: Manifest = serde_json::from_slice(&manifest).ok()?;
     let digest = manifest.config.digest.parse::<Digest>().ok()?;
-    let (config, _) = registry.blob(&repository, &digest).ok()??;
-    let config: Config = serde_json::from_reader(config).ok()?;
+    let (config, _) = registry.end_of_blob(&repository, &digest, CONFIG_LIMIT).await.ok()??;
+    let config: Config = serde_json::from_slice(&config).ok()?;
     if config.rootfs.diff_ids.len() != manifest.layers.len() {
         return None;
     }
     let sizes = manifest.layers.iter().map(|layer| uncompressed(registry, &repository, layer));
+    let sizes = futures_util::future::join_all(sizes).await;
     config.rootfs.diff_ids.into_iter().zip(sizes).map(|(id, size)| Some((id, size?))).collect()
 }
 
 /// A layer's size before it was compressed: a gzip file of one member, as BuildKit writes them, ends
 /// with it (RFC 1952, ISIZE), modulo 4 GiB. Other compressions do not tell.
-fn uncompressed(registry: &Registry, repository: &RepositoryName, layer: &Blob) -> Option<Bytes> {
+async fn uncompressed(
+    registry: &Registry,
+    repository: &RepositoryName,
+    layer: &Blob,
+) -> Option<Bytes> {
     let digest = layer.digest.parse::<Digest>().ok()?;
-    let (mut file, size) = registry.blob(repository, &digest).ok()??;
+    let (end, size) = registry.end_of_blob(repository, &digest, 4).await.ok()??;
     if layer.media_type.ends_with(".tar") {
         return Some(Bytes(size));
     }
@@ -87,10 +94,7 @@ fn uncompressed(registry: &Registry, repository: &RepositoryName, layer: &Blob) 
     if many || !layer.media_type.ends_with("gzip") {
         return None;
     }
-    let mut end = [0; 4];
-    file.seek(SeekFrom::End(-4)).ok()?;
-    file.read_exact(&mut end).ok()?;
-    Some(Bytes(u32::from_le_bytes(end).into()))
+    Some(Bytes(u32::from_le_bytes(end.try_into().ok()?).into()))
 }
 
 #[cfg(test)]
@@ -123,7 +127,7 @@ mod tests {
             .unwrap();
         let expected =
             vec![("sha256:a".to_owned(), Bytes(5_000)), ("sha256:b".to_owned(), Bytes(300))];
-        assert_eq!(pushed(&registry, "jq/r0/inline:final_1"), Some(expected));
-        assert_eq!(pushed(&registry, "jq/r0/inline:other"), None);
+        assert_eq!(pushed(&registry, "jq/r0/inline:final_1").await, Some(expected));
+        assert_eq!(pushed(&registry, "jq/r0/inline:other").await, None);
     }
 }

@@ -51,31 +51,53 @@ struct Helped {
     secret: String,
 }
 
-/// The credentials for `host`, empty (anonymous) where none are stored.
-pub async fn credentials(host: &str) -> Credentials {
+/// Where the docker CLI keeps its configuration: below `DOCKER_CONFIG` or `~/.docker`.
+pub fn config_file() -> Option<PathBuf> {
     let directory = std::env::var_os("DOCKER_CONFIG")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
-    let Some(directory) = directory else { return Credentials::default() };
-    let text = tokio::fs::read(directory.join("config.json")).await.unwrap_or_default();
-    // A file that is no JSON gives an anonymous pull, which then says what is missing.
-    let config: Config = serde_json::from_slice(&text).unwrap_or_default();
-    lookup(&config, host).await
+    directory.map(|directory| directory.join("config.json"))
 }
 
-async fn lookup(config: &Config, host: &str) -> Credentials {
+/// The credentials for `host`, empty (anonymous) where none are stored or they cannot be read.
+pub async fn credentials(host: &str) -> Credentials {
+    stored(host).await.0
+}
+
+/// The credentials for `host`, and in a sentence what kept them from being read, if anything did.
+pub async fn stored(host: &str) -> (Credentials, Option<String>) {
+    let Some(path) = config_file() else { return Default::default() };
+    let text = match tokio::fs::read(&path).await {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Default::default(),
+        Err(error) => return (Default::default(), Some(format!("{}: {error}", path.display()))),
+    };
+    match serde_json::from_slice(&text) {
+        Ok(config) => lookup(&config, host).await,
+        // The error of a JSON parser tells a place and no content.
+        Err(error) => (Default::default(), Some(format!("{}: {error}", path.display()))),
+    }
+}
+
+async fn lookup(config: &Config, host: &str) -> (Credentials, Option<String>) {
     let hub = matches!(host, "registry-1.docker.io" | "docker.io" | "index.docker.io");
     let key = if hub { HUB } else { host };
     let helper = config.cred_helpers.get(key).unwrap_or(&config.creds_store);
-    if !helper.is_empty()
-        && let Some(found) = ask(helper, key).await
-    {
-        return found;
+    let mut problem = None;
+    if !helper.is_empty() {
+        match ask(helper, key).await {
+            Ok(Some(found)) => return (found, None),
+            Ok(None) => {}
+            Err(error) => {
+                let program = format!("docker-credential-{helper}");
+                problem = Some(format!("{program}, which config.json names: {error}"));
+            }
+        }
     }
     let entry = config.auths.get(key).or_else(|| {
         config.auths.iter().find(|(name, _)| host_of(name) == host_of(key)).map(|(_, e)| e)
     });
-    entry.map(decode).unwrap_or_default()
+    (entry.map(decode).unwrap_or_default(), problem)
 }
 
 fn host_of(key: &str) -> &str {
@@ -99,24 +121,25 @@ fn decode(entry: &Entry) -> Credentials {
     }
 }
 
-/// Runs `docker-credential-<helper> get`; a helper that fails has nothing stored.
-async fn ask(helper: &str, key: &str) -> Option<Credentials> {
+/// Runs `docker-credential-<helper> get`; a helper that fails has nothing stored, one that cannot be
+/// run is an error.
+async fn ask(helper: &str, key: &str) -> std::io::Result<Option<Credentials>> {
     let mut child = tokio::process::Command::new(format!("docker-credential-{helper}"))
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)
-        .spawn()
-        .ok()?;
-    let mut stdin = child.stdin.take()?;
-    stdin.write_all(key.as_bytes()).await.ok()?;
-    drop(stdin);
-    let output = child.wait_with_output().await.ok()?;
-    let helped: Helped = serde_json::from_slice(&output.stdout).ok()?;
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that ends without reading says so by its status.
+        let _ = stdin.write_all(key.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await?;
+    let Ok(helped) = serde_json::from_slice::<Helped>(&output.stdout) else { return Ok(None) };
     let token = helped.username == "<token>";
     let username = if token { String::new() } else { helped.username };
-    Some(Credentials { username, secret: helped.secret })
+    Ok(Some(Credentials { username, secret: helped.secret }))
 }
 
 #[cfg(test)]
@@ -124,7 +147,8 @@ mod tests {
     use super::*;
 
     async fn found(json: &str, host: &str) -> (String, String) {
-        let found = lookup(&serde_json::from_str(json).unwrap(), host).await;
+        let (found, problem) = lookup(&serde_json::from_str(json).unwrap(), host).await;
+        assert_eq!(problem, None);
         (found.username, found.secret)
     }
 
@@ -140,6 +164,14 @@ mod tests {
         let json = r#"{"auths":{"https://r.example/v2/":{"identitytoken":"t"}}}"#;
         assert_eq!(found(json, "r.example").await, (String::new(), "t".into()));
         assert_eq!(found(json, "other.example").await, (String::new(), String::new()));
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_is_not_there_is_named() {
+        let config = serde_json::from_str(r#"{"credsStore":"no-such-helper"}"#).unwrap();
+        let (found, problem) = lookup(&config, "r.example").await;
+        assert!(found == Credentials::default());
+        assert!(problem.unwrap().contains("docker-credential-no-such-helper"));
     }
 
     #[test]
