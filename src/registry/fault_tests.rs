@@ -81,7 +81,7 @@ async fn a_pushed_body_that_was_spoiled_is_never_stored() {
             Err(_) => assert_eq!(does, "close"),
         }
         let (name, digest) = ("a".parse().expect("name"), Digest::of(b"another one"));
-        assert!(registry.blob(&name, &digest).expect("store").is_none(), "{does}");
+        assert!(registry.shared.store.blob(&name, &digest).expect("store").is_none(), "{does}");
         assert_eq!(push(&registry).await.expect("reply"), 201);
     }
 }

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Reference};
 use super::meter::Kind;
+use super::{Digest, Reference};
 
 /// The config media type by which BuildKit marks a cache.
 /// Source: moby/buildkit `cache/remotecache/v1/spec.go` (`CacheConfigMediaTypeV0`).

@@ -29,7 +29,9 @@ pub enum RemoteAddressError {
         "the address of a registry holds no credentials\n  log in with `docker login HOST`; cachefrom reads Docker's config.json"
     )]
     Credentials,
-    #[error("{text:?} names a tag or digest\n  name the repository alone: each run makes tags of its own")]
+    #[error(
+        "{text:?} names a tag or digest\n  name the repository alone: each run makes tags of its own"
+    )]
     Tagged { text: String },
 }
 
@@ -108,7 +110,9 @@ mod tests {
 
     #[test]
     fn what_is_no_repository_is_refused_with_an_example() {
-        for bad in ["", "ghcr.io", "me/cache", "ftp://h.io/a", "h.io:x/a", "h.io/A", "h.io/", ":5/a"] {
+        for bad in
+            ["", "ghcr.io", "me/cache", "ftp://h.io/a", "h.io:x/a", "h.io/A", "h.io/", ":5/a"]
+        {
             assert!(parsed(bad).unwrap_err().contains("ghcr.io/me/cachefrom"), "{bad}");
         }
         assert!(parsed("h.io/a:1").unwrap_err().contains("alone"));

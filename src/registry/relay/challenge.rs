@@ -7,7 +7,10 @@
 pub enum Challenge {
     Basic,
     /// A token from `realm`, for `service`.
-    Bearer { realm: String, service: String },
+    Bearer {
+        realm: String,
+        service: String,
+    },
 }
 
 impl Challenge {

@@ -6,10 +6,10 @@ use hyper::{Method, StatusCode};
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
+use super::Relay;
 use super::client::Payload;
 use super::error::RelayError;
 use super::preflight::Deletes;
-use super::Relay;
 
 /// The longest that tidying up may take; what is left then is listed.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -91,8 +91,8 @@ fn http(ca: Option<&Path>, loopback: bool) -> Result<reqwest::Client, RelayError
     if let Some(path) = ca {
         let wrong = |reason: String| RelayError::Certificates { path: path.to_owned(), reason };
         let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-            .map_err(|error| wrong(reason(&error)))?;
+        let certificates =
+            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(reason(&error)))?;
         if certificates.is_empty() {
             return Err(wrong("no PEM certificate in it".to_owned()));
         }
@@ -150,9 +150,7 @@ impl Client {
         match reply.status() {
             StatusCode::UNAUTHORIZED => self.learn(reply),
             status if status.is_success() => Ok(()),
-            status => {
-                Err(RelayError::NoRegistry { host: self.host(), status: status.as_u16() })
-            }
+            status => Err(RelayError::NoRegistry { host: self.host(), status: status.as_u16() }),
         }
     }
 

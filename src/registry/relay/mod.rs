@@ -67,8 +67,7 @@ impl Relay {
         list: Option<PathBuf>,
     ) -> Result<Self, RelayError> {
         let ca = remote.ca.clone().or_else(|| certificates(&remote.address));
-        let client =
-            client::Client::connect(remote.address.clone(), ca.as_deref(), login).await?;
+        let client = client::Client::connect(remote.address.clone(), ca.as_deref(), login).await?;
         let repository = format!("{}/{}", remote.address.host, remote.address.repository);
         let ledger = ledger::Ledger::new(run, repository, list);
         let accepts = preflight::try_out(&client, &ledger).await?;

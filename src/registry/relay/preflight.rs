@@ -163,8 +163,7 @@ async fn json_of<T: for<'a> Deserialize<'a>>(reply: Response) -> Option<T> {
 /// Pushes a small blob, which any use of the registry needs.
 async fn push_blob(client: &Client, content: &[u8]) -> Result<(), RelayError> {
     let from = client.url("blobs/uploads/")?;
-    let reply =
-        client.send(Method::POST, from.clone(), HeaderMap::new(), Payload::none()).await?;
+    let reply = client.send(Method::POST, from.clone(), HeaderMap::new(), Payload::none()).await?;
     let location = reply.headers().get("location").and_then(|value| value.to_str().ok());
     let location = location.map(str::to_owned);
     let (StatusCode::ACCEPTED, Some(location)) = (reply.status(), location) else {
