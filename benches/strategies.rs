@@ -30,6 +30,7 @@ fn play(loaded: &Loaded, strategy: &str, rounds: u32) -> Recorded {
         replay: None,
         strategies: vec![strategy.to_owned()],
         links: vec![],
+        remote: None,
         last_commit: Some(incremental(loaded)),
         partition: None,
         out: temporary.path().join("out"),

@@ -121,10 +121,12 @@ pub fn steps<'a>(
 
 /// What differs between the machines of two runs, a sentence each.
 pub fn differences(before: &Environment, after: &Environment) -> Vec<String> {
+    let (here, there) = (registry(before), registry(after));
     let fields = [
         ("cachefrom", &before.cachefrom, &after.cachefrom),
         ("engine", &before.engine, &after.engine),
         ("builder", &before.builder, &after.builder),
+        ("registry", &here, &there),
         ("storage driver", &before.storage_driver, &after.storage_driver),
         ("kernel", &before.kernel, &after.kernel),
         ("CPU", &before.cpu, &after.cpu),
@@ -138,4 +140,9 @@ pub fn differences(before: &Environment, after: &Environment) -> Vec<String> {
         found.push(format!("there were {} cores and are {}", before.cores, after.cores));
     }
     found
+}
+
+fn registry(environment: &Environment) -> String {
+    let repository = environment.registry.as_ref().map(|registry| registry.repository.clone());
+    repository.unwrap_or_else(|| "embedded".to_owned())
 }

@@ -88,6 +88,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
         Some(
             RunError::Engine(_)
             | RunError::Registry(_)
+            | RunError::Relay(_)
             | RunError::BaseImage { .. }
             | RunError::Look { .. }
             | RunError::AllSkipped(_),

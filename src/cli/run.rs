@@ -16,6 +16,7 @@ use crate::engine::EngineAddress;
 use crate::journal::{Outcome, Recorded};
 use crate::link::{LinkError, LinkProfile, parse_links};
 use crate::measure::Analysis;
+use crate::registry::relay::{Remote, RemoteAddress};
 use crate::run::{
     Event, Options, Partition, divide, foreseen, history, links, sequences, strategies,
 };
@@ -49,6 +50,16 @@ pub struct Play {
     /// every strategy is played over each of several
     #[arg(long, value_name = "LINK,…")]
     link: Option<Links>,
+    /// Push to and pull from this repository of a real registry, logged in as Docker's config.json
+    /// says; bytes are counted and links shaped as ever
+    #[arg(long, value_name = "HOST/REPO")]
+    registry: Option<RemoteAddress>,
+    /// Trust the certificates in this PEM file for --registry too
+    #[arg(long, value_name = "FILE", requires = "registry")]
+    registry_ca: Option<PathBuf>,
+    /// Leave what the run pushed in --registry
+    #[arg(long, requires = "registry")]
+    keep_refs: bool,
     /// The folder of the results [default: results/SCENARIO/RUN]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -115,6 +126,7 @@ impl Play {
             replay: None,
             strategies: self.strategy.clone(),
             links: self.link.as_ref().map_or_else(Vec::new, |links| links.0.clone()),
+            remote: self.remote(),
             last_commit: None,
             partition: self.partition,
             out,
@@ -125,6 +137,11 @@ impl Play {
             cache_dir: crate::engine::cache_dir(),
             run_root: super::run_root(),
         }
+    }
+
+    fn remote(&self) -> Option<Remote> {
+        let address = self.registry.clone()?;
+        Some(Remote { address, ca: self.registry_ca.clone(), keep_refs: self.keep_refs })
     }
 
     /// Plays the run, or prints what it would be.
@@ -207,6 +224,10 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
     let trials = commits * played;
     let builds = trials * loaded.scenario.build.targets.len().max(1);
     text.push_str(&format!("\n{trials} trials, {builds} builds\n"));
+    if let Some(remote) = &options.remote {
+        let after = if remote.keep_refs { "kept there" } else { "deleted afterwards" };
+        text.push_str(&format!("what they push goes to {}, and is {after}\n", remote.address));
+    }
     super::print(&text)?;
     Ok(())
 }

@@ -12,7 +12,7 @@ mod view;
 pub use file::{Journal, JournalError, Recorded};
 pub use record::{
     BuildRecord, CommitRecord, End, Environment, FileChange, Header, ImageSource, LayerRecord,
-    Line, Outcome, SCHEMA, Skipped, TrialKey, TrialRecord, Verification,
+    Line, Outcome, RealRegistry, SCHEMA, Skipped, TrialKey, TrialRecord, Verification,
 };
 pub use scan::{Block, LineView, Scan};
 pub use view::{

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::LinkProfile;
 use crate::registry::Metered;
+use crate::registry::relay::{Accepts, Cleared};
 use crate::strategy::{Standing, Strategy};
 use crate::trace::Trace;
 use crate::units::{Bytes, Nanos};
@@ -111,12 +112,24 @@ pub struct Environment {
     /// What was asked for and these engines cannot do, a sentence each; the run went on without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
+    /// The real registry that caches and images were in; the embedded one where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RealRegistry>,
     pub storage_driver: String,
     pub kernel: String,
     pub cpu: String,
     pub cores: usize,
     /// RFC 3339, UTC, to the second.
     pub started: String,
+}
+
+/// A real registry that a run's caches and images went through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealRegistry {
+    /// `HOST/REPOSITORY`.
+    pub repository: String,
+    /// What it was found to accept before anything was built.
+    pub accepts: Accepts,
 }
 
 /// Which source served a base image.
@@ -265,4 +278,7 @@ pub struct End {
     /// The most memory that cachefrom itself held at once (`VmHWM` of proc(5)), without engines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<Bytes>,
+    /// What became of the refs in a real registry; absent where none was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refs: Option<Cleared>,
 }

@@ -267,6 +267,7 @@ fn environment(analysis: &Analysis) -> Vec<Fact> {
     let targets = header.targets.join(", ");
     let facts = [
         ("engine", about.engine.clone()),
+        ("registry", about.registry.as_ref().map_or_else(String::new, |it| it.repository.clone())),
         ("storage driver", about.storage_driver.clone()),
         ("kernel", about.kernel.clone()),
         (

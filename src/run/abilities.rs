@@ -4,7 +4,7 @@
 //! containerd image store it exports inline caches only and pushes nothing.
 
 use crate::engine::{self, EngineAddress, Fresh};
-use crate::journal::Skipped;
+use crate::journal::{RealRegistry, Skipped};
 use crate::strategy::{CacheEntry, EngineUse, Strategy};
 use crate::trial::Worker;
 
@@ -16,6 +16,8 @@ pub struct Abilities {
     pub local: bool,
     /// None where nobody has asked yet: what it decides is then not foreseen.
     pub worker: Option<Worker>,
+    /// The real registry that takes the place of the run's own.
+    pub remote: Option<RealRegistry>,
 }
 
 /// The strategies that can be played, and the others.
@@ -39,6 +41,7 @@ pub fn foreseen(address: Option<&EngineAddress>, allow_prune: bool) -> Abilities
         fresh: engine::fresh(address, allow_prune),
         local: true,
         worker: private.then_some(worker),
+        remote: None,
     }
 }
 
@@ -57,6 +60,11 @@ fn because(strategy: &Strategy, abilities: &Abilities) -> Option<String> {
     if entries().any(|entry| entry.kind == "gha" && !gha_is_complete(entry)) {
         let reason = "a gha cache needs the attributes `token` and `url_v2` (or `url`)";
         return Some(reason.to_owned());
+    }
+    if let Some(remote) = &abilities.remote
+        && let Some(refused) = exports().find_map(|entry| refused(entry, remote))
+    {
+        return Some(refused);
     }
     let worker = abilities.worker.as_ref()?;
     if let Some(entry) = entries().find(|entry| ["s3", "azblob"].contains(&&*entry.kind))
@@ -77,6 +85,25 @@ fn because(strategy: &Strategy, abilities: &Abilities) -> Option<String> {
         }
     }
     None
+}
+
+/// What a real registry has against a cache that a strategy exports to it.
+fn refused(entry: &CacheEntry, remote: &RealRegistry) -> Option<String> {
+    let (accepts, repository) = (&remote.accepts, &remote.repository);
+    if entry.kind != "registry" {
+        return None;
+    }
+    // BuildKit's own default since 0.21 is an image manifest.
+    let index = entry.attrs.get("image-manifest").is_some_and(|value| value == "false");
+    match index {
+        true if !accepts.cache_index => {
+            Some(format!("{repository} refuses caches as indexes; export with image-manifest=true"))
+        }
+        false if !accepts.cache_manifest => Some(format!(
+            "{repository} refuses caches as image manifests; export with image-manifest=false"
+        )),
+        _ => None,
+    }
 }
 
 fn gha_is_complete(entry: &CacheEntry) -> bool {
@@ -128,6 +155,21 @@ mod tests {
         assert!(because(&with("gha"), &abilities).unwrap().contains("token"));
         abilities.worker = Some(Worker { snapshotter: "overlayfs".into(), ..Worker::default() });
         assert!(because(&with("azblob"), &abilities).is_none());
+    }
+
+    #[test]
+    fn a_form_of_cache_that_a_real_registry_refuses_is_not_tried() {
+        let mut abilities = foreseen(None, false);
+        let mut remote =
+            RealRegistry { repository: "r.test/me".into(), accepts: Default::default() };
+        remote.accepts.cache_index = true;
+        abilities.remote = Some(remote);
+        assert_eq!(skipped(&abilities), ["registry-min", "registry-max"]);
+        let mut older = with("registry");
+        older.exports[0].attrs.insert("image-manifest".into(), "false".into());
+        assert_eq!(because(&older, &abilities), None);
+        abilities.remote.as_mut().unwrap().accepts = Default::default();
+        assert!(because(&older, &abilities).unwrap().contains("image-manifest=true"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub async fn environment(
         engine,
         builder: engines.address(),
         limits: vec![],
+        registry: None,
         storage_driver,
         kernel: read_line("/proc/sys/kernel/osrelease"),
         cpu: cpu(),

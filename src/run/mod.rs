@@ -13,16 +13,19 @@ mod environment;
 mod header;
 mod order;
 mod partition;
+mod real;
 mod sequence;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engine::{self, EngineAddress, EngineError, Engines, Fresh, Place, RunRoot};
 use crate::history::{History, HistoryError, Replay};
 use crate::journal::{End, Journal, JournalError, Line, Recorded, Skipped, TrialKey, TrialRecord};
 use crate::link::LinkProfile;
+use crate::registry::relay::{Relay, RelayError, Remote};
 use crate::registry::{FarEnd, Registry, RegistryError};
 use crate::scenario::Loaded;
 use crate::strategy::{Strategy, built_in, policies};
@@ -48,6 +51,8 @@ pub struct Options {
     pub strategies: Vec<String>,
     /// Every strategy is played over each of these; the scenario's when empty.
     pub links: Vec<LinkProfile>,
+    /// The real registry that serves the run's repositories, instead of the embedded one.
+    pub remote: Option<Remote>,
     /// The place in the sequence of the last commit that is played; all are when absent.
     pub last_commit: Option<usize>,
     /// Only this part of the sequences; all when absent.
@@ -107,6 +112,8 @@ pub enum RunError {
     Engine(#[from] EngineError),
     #[error("the embedded registry cannot be started")]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error("cannot create {path}", path = path.display())]
@@ -182,6 +189,10 @@ pub async fn run(
         () = interrupt => None,
     };
     // What was played is dropped here, and with it all engines.
+    let refs = match &playing.relay {
+        Some(relay) => Some(real::clear(relay, options, on_event).await),
+        None => None,
+    };
     if let Some(Err(error)) = played {
         return Err(error);
     }
@@ -196,6 +207,7 @@ pub async fn run(
         whole: Some(Nanos::of(begun.elapsed())),
         bases: playing.bases,
         peak_memory: environment::peak_memory(),
+        refs,
     }))?;
     Ok(Ended { recorded: Some(Recorded::read(journal.path())?), interrupted })
 }
@@ -208,6 +220,7 @@ struct Playing {
     clock: Option<Instant>,
     /// How long the base images took.
     bases: Option<Nanos>,
+    relay: Option<Arc<Relay>>,
 }
 
 async fn play(
@@ -227,6 +240,11 @@ async fn play(
     told.iter().for_each(|notice| on_event(Event::Notice(notice)));
     let commits = commits_of(&history, options)?;
     let registry = Registry::start(scratch.join("registry")).await?;
+    let relay = real::open(loaded, options, on_event).await?;
+    if let Some(relay) = &relay {
+        registry.relay(Arc::clone(relay));
+    }
+    playing.relay.clone_from(&relay);
     let mut ways = vec![];
     for link in links(loaded, options) {
         let far = registry.far(&link).await?;
@@ -255,6 +273,7 @@ async fn play(
         fresh: engines.terms().fresh.clone(),
         local: engines.terms().local,
         worker: Some(worker),
+        remote: relay.as_deref().map(real::used),
     };
     let (strategies, skipped) = divide(&asked, &abilities);
     skipped.iter().for_each(|skipped| on_event(Event::Skipped(skipped)));
@@ -275,6 +294,7 @@ async fn play(
     setup.bases = bases::ready(&setup, commits).await?;
     playing.bases = Some(Nanos::of(clock.elapsed()));
     environment.limits = limits(&setup);
+    environment.registry = abilities.remote;
     environment.limits.iter().for_each(|limit| on_event(Event::Notice(limit)));
     let played = Played { strategies: &strategies, skipped, commits, environment };
     let (journal, done) = open_journal(&setup, played)?;

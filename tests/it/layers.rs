@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 20] = [
+const MAY_NAME: [(&str, &[&str]); 21] = [
     ("units", &[]),
     ("link", &["units"]),
     ("fault", &[]),
@@ -17,10 +17,11 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("ignore", &[]),
     ("strategy", &[]),
     ("scenario", &["fault", "link", "strategy", "units"]),
+    ("credentials", &[]),
     ("history", &["ignore", "scenario", "strategy"]),
     ("engine", &["units"]),
-    ("registry", &["fault", "link", "units"]),
-    ("buildkit", &["ignore", "trace", "units"]),
+    ("registry", &["credentials", "fault", "link", "units"]),
+    ("buildkit", &["credentials", "ignore", "trace", "units"]),
     ("journal", &["link", "registry", "strategy", "trace", "units"]),
     (
         "trial",
@@ -29,6 +30,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     (
         "run",
         &[
+            "credentials",
             "dockerfile",
             "engine",
             "history",
@@ -53,7 +55,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
         "cli",
         &[
             "check", "engine", "explain", "history", "ignore", "journal", "link", "measure",
-            "report", "run", "scenario", "units",
+            "registry", "report", "run", "scenario", "units",
         ],
     ),
 ];

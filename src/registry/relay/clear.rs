@@ -27,27 +27,33 @@ pub struct Cleared {
 
 impl Relay {
     /// Deletes every manifest that was pushed, as far as the registry allows it and it is safe; refs
-    /// that stay are left in the list. With `keep` all of them stay.
-    pub async fn clear(&self, keep: bool) -> Result<Cleared, RelayError> {
+    /// that stay are left in the list. With `keep` all of them stay. What fails is a reason for refs
+    /// to stay, since the run before it was not in vain.
+    pub async fn clear(&self, keep: bool) -> Cleared {
         let tags = self.ledger.tags();
         let names = tags.iter().map(|tag| format!("{}:{tag}", self.repository()));
+        let stay = |because: String| Cleared { deleted: 0, left: names.collect(), because };
         let mut cleared = if keep {
-            Cleared { deleted: 0, left: names.collect(), because: "--keep-refs".to_owned() }
+            stay("--keep-refs says so".to_owned())
         } else {
             match tokio::time::timeout(LIMIT, self.delete_all()).await {
-                Ok(deleted) => deleted?,
-                Err(_) => Cleared {
-                    deleted: 0,
-                    left: names.collect(),
-                    because: format!("deleting them took longer than {} s", LIMIT.as_secs()),
-                },
+                Ok(Ok(deleted)) => deleted,
+                Ok(Err(error)) => stay(error.to_string()),
+                Err(_) => stay(format!("deleting them took longer than {} s", LIMIT.as_secs())),
             }
         };
         if cleared.left.is_empty() {
             cleared.because = String::new();
         }
-        self.ledger.relist(&cleared.left)?;
-        Ok(cleared)
+        if let Err(error) = self.ledger.relist(&cleared.left) {
+            cleared.because = format!("{}; {error}", cleared.because);
+        }
+        cleared
+    }
+
+    /// Whether anything was pushed that is not cleared yet.
+    pub fn has_refs(&self) -> bool {
+        !self.ledger.tags().is_empty()
     }
 
     fn repository(&self) -> String {

@@ -237,9 +237,9 @@ mod tests {
         assert_eq!(first, "cachefrom-1-jq-r0-l0-inline-a-b");
         assert_eq!(real(&ledger, "jq/r0/l0/inline", "a-b"), first);
         assert_ne!(real(&ledger, "jq/r0/l0/inline-a", "b"), first);
-        let long = real(&ledger, &"x/".repeat(90).trim_end_matches('/'), &"y".repeat(120));
+        let long = real(&ledger, "x/".repeat(90).trim_end_matches('/'), &"y".repeat(120));
         assert!(long.len() <= TAG_LIMIT && long.starts_with("cachefrom-1-x-x-"), "{long}");
-        assert_ne!(real(&ledger, &"x/".repeat(90).trim_end_matches('/'), &"y".repeat(119)), long);
+        assert_ne!(real(&ledger, "x/".repeat(90).trim_end_matches('/'), &"y".repeat(119)), long);
     }
 
     #[test]
