@@ -31,12 +31,12 @@ impl Case {
         Self { folder }
     }
 
-    fn out(&self) -> PathBuf {
+    pub fn out(&self) -> PathBuf {
         self.folder.path().join("out")
     }
 
     /// `cachefrom run` of it with `more` arguments, engines below its folder.
-    fn command(&self, more: &[&str]) -> Command {
+    pub fn command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cachefrom"));
         command
             .args(["run", "--progress", "plain", "--out"])

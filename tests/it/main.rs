@@ -15,6 +15,7 @@ mod parity; // the same answers as buildx
 mod predict; // explain and predict, as a person calls them
 mod registry_faults; // what a registry's faults do to builds
 mod registry_peers; // Debian's docker-registry, and clients that copy images
+mod relay; // real registries: passwords, tokens, their own certificates
 mod report; // journals as reports
 mod replay; // commits of real repositories
 mod traps; // known traps of build caches, and why steps miss in them

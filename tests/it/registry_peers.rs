@@ -23,24 +23,33 @@ async fn program(package: &str, path: &str) -> PathBuf {
 }
 
 /// Debian's registry on a free port, killed when dropped.
-struct Peer {
+pub struct Peer {
     child: Child,
-    address: String,
+    pub address: String,
     _store: tempfile::TempDir,
 }
 
 impl Peer {
     async fn start() -> Self {
+        Self::with(json!({}), None).await
+    }
+
+    /// With `http`'s settings and a way to log in, as its documentation spells them.
+    pub async fn with(mut http: serde_json::Value, auth: Option<serde_json::Value>) -> Self {
         let program = program("docker-registry", "usr/bin/docker-registry").await;
         let store = tempfile::tempdir().unwrap();
-        let config = json!({
+        http["addr"] = json!("127.0.0.1:0");
+        let mut config = json!({
             "version": "0.1",
             "storage": {
                 "filesystem": { "rootdirectory": store.path() },
                 "delete": { "enabled": true },
             },
-            "http": { "addr": "127.0.0.1:0" },
+            "http": http,
         });
+        if let Some(auth) = auth {
+            config["auth"] = auth;
+        }
         let path = store.path().join("config.yml");
         std::fs::write(&path, config.to_string()).unwrap();
         let mut child = Command::new(program)

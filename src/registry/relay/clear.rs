@@ -45,7 +45,7 @@ impl Relay {
         if cleared.left.is_empty() {
             cleared.because = String::new();
         }
-        if let Err(error) = self.ledger.relist(&cleared.left) {
+        if let Err(error) = self.ledger.relist(cleared.left.clone()) {
             cleared.because = format!("{}; {error}", cleared.because);
         }
         cleared

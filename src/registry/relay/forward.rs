@@ -154,7 +154,8 @@ async fn put(
         Manifest::parse(&bytes).map_err(|source| RegistryError::ManifestInvalid { source })?;
     let digest = Digest::of(&bytes);
     let name = real(relay, repository, reference);
-    relay.ledger.pushing(name.parse().ok().as_ref(), &digest)?;
+    let tag = matches!(reference, Reference::Tag(_)).then_some(&*name);
+    relay.ledger.pushing(tag, &digest)?;
     let url = relay.client.url(&format!("manifests/{name}"))?;
     let payload = Payload::Small(bytes.clone());
     let answer = relay.client.send(Method::PUT, url, headers, payload).await?;

@@ -36,7 +36,7 @@ struct Books {
     names: BTreeMap<(RepositoryName, Tag), Tag>,
     taken: BTreeSet<Tag>,
     /// Real tags that were pushed to, in that order.
-    tags: Vec<Tag>,
+    tags: Vec<String>,
     /// Every manifest that was pushed.
     digests: BTreeSet<Digest>,
     file: Option<File>,
@@ -92,21 +92,33 @@ impl Ledger {
 
     /// A tag outside all of the run's repositories, for trying something out.
     pub fn trial_tag(&self, what: &str) -> String {
-        format!("{}-{what}", self.prefix)
+        format!("{}-preflight-{what}", self.prefix)
     }
 
     /// A manifest is about to be pushed as `tag`, if it has one.
-    pub fn pushing(&self, tag: Option<&Tag>, digest: &Digest) -> Result<(), RelayError> {
+    pub fn pushing(&self, tag: Option<&str>, digest: &Digest) -> Result<(), RelayError> {
         let mut books = self.books();
         books.digests.insert(digest.clone());
         let Some(tag) = tag else { return Ok(()) };
-        if books.tags.contains(tag) {
+        if books.tags.iter().any(|known| known == tag) {
             return Ok(());
         }
-        books.tags.push(tag.clone());
+        books.tags.push(tag.to_owned());
         let Some(path) = &self.list else { return Ok(()) };
         let written = append(&mut books.file, path, &format!("{}:{tag}", self.repository));
         written.map_err(|source| RelayError::List { path: path.clone(), source })
+    }
+
+    /// What was to be pushed is not there, or not any more.
+    pub fn forget(&self, tag: &str, digest: &Digest) -> Result<(), RelayError> {
+        let mut books = self.books();
+        books.digests.remove(digest);
+        books.tags.retain(|known| known != tag);
+        let left = books.tags.iter().map(|tag| format!("{}:{tag}", self.repository)).collect();
+        // Whoever pushes next opens the list again.
+        books.file = None;
+        drop(books);
+        self.relist(left)
     }
 
     pub fn add_manifest(
@@ -172,7 +184,7 @@ impl Ledger {
     }
 
     /// The real tags that were pushed to, as `HOST/REPOSITORY:TAG`'s last part.
-    pub fn tags(&self) -> Vec<Tag> {
+    pub fn tags(&self) -> Vec<String> {
         self.books().tags.clone()
     }
 
@@ -191,14 +203,20 @@ impl Ledger {
         self.list.as_deref().filter(|path| path.exists())
     }
 
-    /// Leaves `refs` in the list, or no list where there are none.
-    pub fn relist(&self, refs: &[String]) -> Result<(), RelayError> {
+    /// Leaves `refs` in the list, with what other runs have put there, or no list where there is
+    /// neither: a run that goes on with an earlier one's journal finds its refs here.
+    pub fn relist(&self, refs: Vec<String>) -> Result<(), RelayError> {
         let Some(path) = self.list() else { return Ok(()) };
-        let written = match refs {
+        let unwritten = |source| RelayError::List { path: path.to_owned(), source };
+        let ours = format!("{}:{}-", self.repository, self.prefix);
+        let text = std::fs::read_to_string(path).map_err(unwritten)?;
+        let others = text.lines().filter(|line| !line.starts_with(&ours)).map(str::to_owned);
+        let lines: Vec<String> = others.chain(refs).collect();
+        let written = match &*lines {
             [] => std::fs::remove_file(path),
-            refs => std::fs::write(path, format!("{}\n", refs.join("\n"))),
+            lines => std::fs::write(path, format!("{}\n", lines.join("\n"))),
         };
-        written.map_err(|source| RelayError::List { path: path.to_owned(), source })
+        written.map_err(unwritten)
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -248,15 +266,30 @@ mod tests {
         let path = folder.path().join("refs.txt");
         let ledger = ledger(Some(path.clone()));
         assert_eq!(ledger.list(), None);
-        let tag = "cachefrom-1-a".parse::<Tag>().unwrap();
         for content in [b"1", b"2"] {
-            ledger.pushing(Some(&tag), &Digest::of(content)).unwrap();
+            ledger.pushing(Some("cachefrom-1-a"), &Digest::of(content)).unwrap();
         }
         ledger.pushing(None, &Digest::of(b"3")).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "r.test/me:cachefrom-1-a\n");
         assert_eq!((ledger.tags().len(), ledger.digests().len()), (1, 3));
-        ledger.relist(&[]).unwrap();
+        ledger.relist(vec![]).unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_list_keeps_what_an_earlier_run_left_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("refs.txt");
+        std::fs::write(&path, "r.test/me:cachefrom-0-a\n").unwrap();
+        let ledger = ledger(Some(path.clone()));
+        for tag in ["cachefrom-1-a", "cachefrom-1-b"] {
+            ledger.pushing(Some(tag), &Digest::of(tag.as_bytes())).unwrap();
+        }
+        ledger.forget("cachefrom-1-a", &Digest::of(b"cachefrom-1-a")).unwrap();
+        let listed = || std::fs::read_to_string(&path).unwrap();
+        assert_eq!(listed(), "r.test/me:cachefrom-0-a\nr.test/me:cachefrom-1-b\n");
+        ledger.relist(vec![]).unwrap();
+        assert_eq!(listed(), "r.test/me:cachefrom-0-a\n");
     }
 
     #[test]

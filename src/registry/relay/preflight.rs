@@ -99,9 +99,9 @@ pub async fn try_out(client: &Client, ledger: &Ledger) -> Result<Accepts, RelayE
             "config": described(config_kind, config), "layers": [layer],
         })
     };
-    let try_manifest = Trying { client, ledger };
+    let mut trying = Trying { client, ledger, pushed: vec![] };
     let plain = image(CONFIG).to_string().into_bytes();
-    let plain_taken = try_manifest.put("preflight-image", IMAGE, &plain).await?;
+    let plain_taken = trying.put("image", IMAGE, &plain).await?;
     if let Err((status, message)) = plain_taken {
         let repository = client.address.to_string();
         let what = "PUT of an image manifest".to_owned();
@@ -118,20 +118,22 @@ pub async fn try_out(client: &Client, ledger: &Ledger) -> Result<Accepts, RelayE
         "manifests": [layer, described(CACHE_CONFIG, config)],
     });
     let index = index.to_string().into_bytes();
-    Ok(Accepts {
-        oci_index: try_manifest.put("preflight-index", INDEX, &index).await?.is_ok(),
+    let mut accepts = Accepts {
+        oci_index: trying.put("index", INDEX, &index).await?.is_ok(),
         cache_manifest: {
             let cache = image(CACHE_CONFIG).to_string().into_bytes();
-            try_manifest.put("preflight-cache", IMAGE, &cache).await?.is_ok()
+            trying.put("cache", IMAGE, &cache).await?.is_ok()
         },
         cache_index: {
             let cache = cache_index.to_string().into_bytes();
-            try_manifest.put("preflight-cache-index", INDEX, &cache).await?.is_ok()
+            trying.put("cache-index", INDEX, &cache).await?.is_ok()
         },
         mount: mounts(client, &Digest::of(blob)).await?,
-        deletes: deletes(&try_manifest, others, &Digest::of(&index)).await?,
+        deletes: Deletes::No,
         others,
-    })
+    };
+    accepts.deletes = trying.tidy(others).await?;
+    Ok(accepts)
 }
 
 /// How many tags there are that no run of this tool made.
@@ -203,19 +205,6 @@ async fn mounts(client: &Client, digest: &Digest) -> Result<bool, RelayError> {
     Ok(reply.status() == StatusCode::CREATED)
 }
 
-/// Whether deleting works, tried on what the preflight pushed.
-async fn deletes(
-    trying: &Trying<'_>,
-    others: Option<usize>,
-    index: &Digest,
-) -> Result<Deletes, RelayError> {
-    if others == Some(0) && trying.delete(index.as_str()).await? {
-        return Ok(Deletes::ByDigest);
-    }
-    let by_tag = trying.delete(&trying.ledger.trial_tag("preflight-image")).await?;
-    Ok(if by_tag { Deletes::ByTag } else { Deletes::No })
-}
-
 fn kind(media_type: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))])
 }
@@ -223,26 +212,48 @@ fn kind(media_type: &'static str) -> HeaderMap {
 struct Trying<'a> {
     client: &'a Client,
     ledger: &'a Ledger,
+    /// What it has taken so far.
+    pushed: Vec<(String, Digest)>,
 }
 
 impl Trying<'_> {
-    /// Pushes a manifest; the inner error is the registry's refusal. What was pushed is listed and
-    /// goes when the run's refs go.
+    /// Pushes a manifest; the inner error is the registry's refusal.
     async fn put(
-        &self,
-        tag: &str,
+        &mut self,
+        what: &str,
         media_type: &'static str,
         bytes: &[u8],
     ) -> Result<Result<(), (u16, String)>, RelayError> {
-        let tag = self.ledger.trial_tag(tag);
-        self.ledger.pushing(tag.parse().ok().as_ref(), &Digest::of(bytes))?;
+        let (tag, digest) = (self.ledger.trial_tag(what), Digest::of(bytes));
+        self.ledger.pushing(Some(&tag), &digest)?;
         let url = self.client.url(&format!("manifests/{tag}"))?;
         let payload = Payload::Small(bytes.to_vec().into());
         let reply = self.client.send(Method::PUT, url, kind(media_type), payload).await?;
         if reply.status().is_success() {
+            self.pushed.push((tag, digest));
             return Ok(Ok(()));
         }
+        self.ledger.forget(&tag, &digest)?;
         Ok(Err(refused(self.client, reply).await))
+    }
+
+    /// Finds out how deleting works, and deletes what was pushed here.
+    async fn tidy(&mut self, others: Option<usize>) -> Result<Deletes, RelayError> {
+        let mut how = Deletes::No;
+        // An index goes before what it points to.
+        while let Some((tag, digest)) = self.pushed.pop() {
+            let by_digest = how != Deletes::ByTag && others == Some(0);
+            how = if by_digest && self.delete(digest.as_str()).await? {
+                Deletes::ByDigest
+            } else if self.delete(&tag).await? {
+                Deletes::ByTag
+            } else {
+                // What it does not delete once it does not delete at all.
+                return Ok(Deletes::No);
+            };
+            self.ledger.forget(&tag, &digest)?;
+        }
+        Ok(how)
     }
 
     async fn delete(&self, reference: &str) -> Result<bool, RelayError> {
