@@ -4,6 +4,7 @@ mod buildx; // the peer: docker buildx on engines of its own
 mod check; // runs held against baselines, and what CI sees of it
 mod chromium; // the HTML report in a real browser
 mod content; // a warm image holds what a cold one does
+mod docker_registry; // the peer: Debian's docker-registry
 mod end_to_end; // the whole program on real engines
 mod engines; // every kind of engine address, on real engines
 mod faults; // what goes wrong, and what is left then

@@ -2,16 +2,20 @@
 
 mod front;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use cachefrom::journal::{Outcome, Recorded};
 use cachefrom::measure::reuse;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+use crate::docker_registry::Peer;
 use crate::faults::{Case, ended};
-use crate::registry_peers::Peer;
 use front::Front;
 
 const USER: &str = "builder";
@@ -71,13 +75,39 @@ impl Guarded {
 
 /// Runs `case` with credentials for `host` in a configuration of its own.
 fn run(case: &Case, host: &str, password: &str, more: &[&str]) -> Output {
+    let mut command = command(case, host, password, more);
+    tokio::task::block_in_place(|| command.output().unwrap())
+}
+
+fn command(case: &Case, host: &str, password: &str, more: &[&str]) -> Command {
+    let auths = json!({ "auths": { host: { "username": USER, "password": password } } });
+    let mut command = case.command(more);
+    command.env("DOCKER_CONFIG", docker_config(case, &auths));
+    command
+}
+
+/// A folder for `DOCKER_CONFIG`.
+fn docker_config(case: &Case, config: &serde_json::Value) -> PathBuf {
     let docker = case.out().with_file_name("docker");
     std::fs::create_dir_all(&docker).unwrap();
-    let config = json!({ "auths": { host: { "username": USER, "password": password } } });
     std::fs::write(docker.join("config.json"), config.to_string()).unwrap();
-    tokio::task::block_in_place(|| {
-        case.command(more).env("DOCKER_CONFIG", &docker).output().unwrap()
-    })
+    docker
+}
+
+/// The same by a credential helper, a program on the PATH.
+fn run_with_helper(case: &Case, host: &str, more: &[&str]) -> Output {
+    let docker = docker_config(case, &json!({ "credHelpers": { host: "test" } }));
+    let helper = docker.join("docker-credential-test");
+    let script = format!(
+        "#!/bin/sh\nread host\n[ \"$1 $host\" = 'get {host}' ] || exit 1\n\
+         echo '{{\"ServerURL\":\"{host}\",\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}'\n"
+    );
+    std::fs::write(&helper, script).unwrap();
+    std::fs::set_permissions(&helper, Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", docker.display(), std::env::var("PATH").unwrap());
+    let mut command = case.command(more);
+    command.env("DOCKER_CONFIG", &docker).env("PATH", path);
+    tokio::task::block_in_place(|| command.output().unwrap())
 }
 
 /// Fails if a secret is in anything that the run said or wrote.
@@ -162,7 +192,7 @@ async fn refs_that_are_kept_are_listed_and_a_link_is_shaped_as_ever() {
     let link = "latency=1ms,down=32Mbit,up=32Mbit";
     let more =
         ["--keep-refs", "--link", link, "--registry", &to, "--registry-ca", ca.to_str().unwrap()];
-    let output = run(&case, &registry.peer.address, PASSWORD, &more);
+    let output = run_with_helper(&case, &registry.peer.address, &more);
     let (code, stderr) = ended(&output);
     assert_eq!(code, Some(0), "{stderr}");
     let recorded = case.recorded();
@@ -236,5 +266,37 @@ async fn tokens_are_fetched_and_renewed_and_storage_elsewhere_never_sees_them() 
     secrets.extend(seen.issued);
     secrets.push(front::SIGNATURE.to_owned());
     assert_no_secret(&output, &case.out(), &secrets);
+    case.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_deletes_what_was_pushed() {
+    let registry = Guarded::start().await;
+    let case = Case::new(
+        "FROM busybox\nCOPY file /\nRUN ! grep -q 2 /file || sleep 600\n",
+        "strategies = [\"registry-max\"]\n[build]\n",
+    );
+    let to = format!("{}/team/cache", registry.peer.address);
+    let ca = registry.ca();
+    let more = ["--registry", &to, "--registry-ca", ca.to_str().unwrap()];
+    let mut command = command(&case, &registry.peer.address, PASSWORD, &more);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let list = case.out().join("registry-refs.txt");
+    let (given_up, begun) = (Duration::from_secs(120), Instant::now());
+    // The first commit's trial is in the journal, and the second's build will not end.
+    while !case.out().join("journal.jsonl").is_file() || case.recorded().trials.is_empty() {
+        assert!(begun.elapsed() < given_up, "the first trial does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(std::fs::read_to_string(&list).unwrap().contains(&to));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = tokio::task::block_in_place(|| child.wait_with_output().unwrap());
+    let (code, stderr) = ended(&output);
+    assert_eq!(code, Some(130), "{stderr}");
+    assert!(!list.exists(), "{stderr}");
+    let refs = case.recorded().end.as_ref().unwrap().refs.clone().unwrap();
+    assert!(refs.deleted > 0 && refs.left.is_empty(), "{refs:?}");
+    let (_, tags) = registry.ask("team/cache/tags/list").await;
+    assert!(!tags.contains("cachefrom-"), "{tags}");
     case.assert_nothing_left();
 }
