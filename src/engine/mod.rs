@@ -37,7 +37,7 @@ pub use fetch::cache_dir;
 pub use find::{Binaries, find};
 pub use image::{OciImage, oci_image};
 pub use images::{RootfsTar, local_base};
-pub use packages::packages;
+pub use packages::{machine_packages, packages};
 pub use private::{EngineOptions, PrivateEngine};
 pub use probe::{EngineVersion, prove_empty, version};
 pub use source::{Control, Engine, Engines, Fresh, Place, Terms, fresh, open};

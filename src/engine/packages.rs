@@ -19,6 +19,25 @@ pub async fn packages(
     packages: &[&str],
     notice: Notice<'_>,
 ) -> Result<PathBuf, EngineError> {
+    unpacked(cache_dir, packages, &RELEASES, notice).await
+}
+
+/// The same of the machine's own release alone: for programs that are linked to its libraries.
+pub async fn machine_packages(
+    cache_dir: &Path,
+    packages: &[&str],
+    notice: Notice<'_>,
+) -> Result<PathBuf, EngineError> {
+    unpacked(cache_dir, packages, &[], notice).await
+}
+
+/// From the first of `releases`, and then of the machine's own, that has all of them.
+async fn unpacked(
+    cache_dir: &Path,
+    packages: &[&str],
+    releases: &[&str],
+    notice: Notice<'_>,
+) -> Result<PathBuf, EngineError> {
     let parent = cache_dir.join("packages");
     fs::create_dir_all(&parent).map_err(at("create", &parent))?;
     let _lock = lock(&parent.join("lock")).await?;
@@ -30,8 +49,8 @@ pub async fn packages(
     notice(&format!("fetching {name} into {} (once; nothing is installed)", parent.display()));
     let machine = Machine::read()?;
     let mut sources = vec![];
-    for release in RELEASES {
-        sources.push((release, From::Suite(machine.source(release)?)));
+    for release in releases {
+        sources.push((*release, From::Suite(machine.source(release)?)));
     }
     sources.push((machine.codename.as_str(), From::Machine));
     let mut reasons = vec![];

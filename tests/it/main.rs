@@ -15,7 +15,8 @@ mod links; // how far away the registry is
 mod parity; // the same answers as buildx
 mod predict; // explain and predict, as a person calls them
 mod registry_faults; // what a registry's faults do to builds
-mod registry_peers; // Debian's docker-registry, and clients that copy images
+mod registry_clients; // crane, oras and skopeo copy images
+mod registry_peers; // the same answers as Debian's docker-registry
 mod relay; // real registries: passwords, tokens, their own certificates
 mod report; // journals as reports
 mod replay; // commits of real repositories
