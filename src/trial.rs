@@ -37,8 +37,6 @@ pub struct Setting<'a> {
     pub engine: &'a dyn Engine,
     /// Whether the engine's build cache is emptied first, since the engine is not new.
     pub prune: bool,
-    /// Whether the engine ends after this trial, with everything in it.
-    pub disposable: bool,
     /// Whether builds use the machine's network, as on engines that have no other.
     pub host_network: bool,
     /// What to take instead of images that a `FROM` names.
@@ -180,7 +178,7 @@ async fn verify_all(
             Some(build) if verify.target.is_empty() => image_name(setting, build),
             _ => images.get(&verify.target).cloned().unwrap_or_default(),
         };
-        async move { verify::run(docker, &image, verify, !setting.disposable).await }
+        async move { verify::run(docker, &image, verify).await }
     });
     for ran in join_all(runs).await {
         let (verification, problem) = ran.map_err(broken)?;

@@ -97,7 +97,6 @@ impl<'a> Sequence<'a> {
         let setting = trial::Setting {
             key,
             engine: &*engine,
-            disposable: fresh && terms.fresh == Fresh::New,
             prune: started && terms.fresh == Fresh::Pruned,
             host_network: terms.host_network,
             contexts: &setup.bases.contexts,

@@ -25,12 +25,11 @@ pub enum VerifyError {
     Run { image: String, source: bollard::errors::Error },
 }
 
-/// What the image printed, and what is wrong with it, if anything. Its container is removed with `tidy`.
+/// What the image printed, and what is wrong with it, if anything.
 pub async fn run(
     socket: &Path,
     image: &str,
     verify: &Verify,
-    tidy: bool,
 ) -> Result<(Verification, Option<String>), VerifyError> {
     let docker = docker::connect(socket)?;
     let failed = |source| VerifyError::Run { image: image.into(), source };
@@ -44,11 +43,11 @@ pub async fn run(
     };
     let id = docker.create_container(None, body).await.map_err(failed)?.id;
     let ran = output(&docker, &id).await;
-    if tidy {
-        let options = RemoveContainerOptionsBuilder::default().force(true).build();
-        docker.remove_container(&id, Some(options)).await.map_err(failed)?;
-    }
+    // The engine may be kept for further commits, so the container does not stay.
+    let options = RemoveContainerOptionsBuilder::default().force(true).build();
+    let removed = docker.remove_container(&id, Some(options)).await;
     let (stdout, status) = ran.map_err(failed)?;
+    removed.map_err(failed)?;
     let problem = problem(verify, &stdout, status);
     let mut kept = stdout;
     kept.truncate(kept.floor_char_boundary(KEPT_OUTPUT));
