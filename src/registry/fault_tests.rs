@@ -5,6 +5,7 @@ use std::time::Instant;
 use reqwest::{Client, Response, StatusCode};
 
 use super::*;
+use crate::units::Bytes;
 
 const BLOB: &[u8] = b"0123456789";
 
@@ -53,16 +54,19 @@ async fn an_answer_says_what_is_wrong_and_only_the_asked_for_request_gets_it() {
 
 #[tokio::test]
 async fn a_pulled_body_is_cut_shortened_or_altered_and_the_store_is_not() {
-    let (_registry, url, _directory) = armed("does = \"close\"\nmethod = \"GET\"").await;
+    let (registry, url, _directory) = armed("does = \"close\"\nmethod = \"GET\"").await;
     let reply = get(&url).await.expect("headers");
     assert_eq!(reply.content_length(), Some(10));
     assert!(reply.bytes().await.is_err());
+    // What was held back did not cross.
+    assert_eq!(registry.meter().snapshot().pulled(), Bytes(5));
     assert_eq!(get(&url).await.expect("reply").bytes().await.expect("body"), BLOB);
 
-    let (_registry, url, _directory) = armed("does = \"truncate\"").await;
+    let (registry, url, _directory) = armed("does = \"truncate\"").await;
     let reply = get(&url).await.expect("reply");
     assert_eq!(reply.content_length(), Some(5));
     assert_eq!(reply.bytes().await.expect("body"), &BLOB[..5]);
+    assert_eq!(registry.meter().snapshot().pulled(), Bytes(5));
 
     let (_registry, url, _directory) = armed("does = \"corrupt\"").await;
     let body = get(&url).await.expect("reply").bytes().await.expect("body");

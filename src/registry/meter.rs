@@ -279,6 +279,10 @@ pub(super) struct Tally {
     pub started: Instant,
     /// Whether somebody else books the request.
     pub forgotten: bool,
+    /// Whether a fault ends the answer in its middle, and how long it was to be; the bytes so far
+    /// where that is not said.
+    pub cut: bool,
+    pub whole: Option<u64>,
 }
 
 impl Tally {
@@ -292,6 +296,9 @@ impl Drop for Tally {
     fn drop(&mut self) {
         if self.forgotten {
             return;
+        }
+        if self.cut {
+            self.bytes = self.bytes.min(self.whole.unwrap_or(self.bytes) / 2);
         }
         let time = Nanos::of(self.started.elapsed());
         let count = Count { requests: 1, bytes: Bytes(self.bytes), time };

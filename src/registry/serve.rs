@@ -69,7 +69,7 @@ async fn answer(
     let Some((fault, fired)) = shared.faults.meet(&request) else {
         let head = request.method() == Method::HEAD;
         let request = request.map(|body| RequestBody::new(body, None));
-        return Ok(finished(dispatch(&shared, request).await, head));
+        return Ok(finished(dispatch(&shared, request, false).await, head));
     };
     shared.meter.fired(fired.clone());
     if let Some(refusal) = faults::refusal(&fault) {
@@ -84,7 +84,8 @@ async fn answer(
     }
     let (reading, head) = (reads(request.method()), request.method() == Method::HEAD);
     let request = request.map(|body| RequestBody::new(body, Some(&fault)));
-    let reply = dispatch(&shared, request).await;
+    let cut = reading && !head && [Wrong::Close, Wrong::Truncate].contains(&fault.does);
+    let reply = dispatch(&shared, request, cut).await;
     if fault.does == Wrong::Close && (!reading || head || reply.is_err()) {
         return Err(faults::closed());
     }
@@ -101,7 +102,12 @@ fn finished(reply: Result<Reply, Problem>, head: bool) -> Reply {
     reply
 }
 
-async fn dispatch(shared: &Shared, request: Request<RequestBody>) -> Result<Reply, Problem> {
+/// `cut` says that a fault will end the reply in its middle.
+async fn dispatch(
+    shared: &Shared,
+    request: Request<RequestBody>,
+    cut: bool,
+) -> Result<Reply, Problem> {
     let started = Instant::now();
     let target = Target::of(request.uri())?;
     let subject = match &target {
@@ -115,8 +121,18 @@ async fn dispatch(shared: &Shared, request: Request<RequestBody>) -> Result<Repl
     };
     let direction = if reads(request.method()) { Direction::Pull } else { Direction::Push };
     let (meter, repository) = (shared.meter.clone(), target.repository().cloned());
-    let forgotten = false;
-    let tally = || Tally { meter, repository, direction, subject, bytes: 0, started, forgotten };
+    let (forgotten, whole) = (false, None);
+    let tally = || Tally {
+        meter,
+        repository,
+        direction,
+        subject,
+        bytes: 0,
+        started,
+        forgotten,
+        cut,
+        whole,
+    };
     if let Some(relay) = shared.relay.get()
         && target.repository().is_some_and(|repository| relay.serves(repository))
     {

@@ -37,8 +37,10 @@ pub struct FileBody {
 }
 
 impl FileBody {
-    pub fn new(file: File, part: Part, tally: Tally) -> Self {
-        Self { file, offset: part.first, left: part.last - part.first + 1, tally: Some(tally) }
+    pub fn new(file: File, part: Part, mut tally: Tally) -> Self {
+        let left = part.last - part.first + 1;
+        tally.whole = Some(left);
+        Self { file, offset: part.first, left, tally: Some(tally) }
     }
 }
 

@@ -55,7 +55,7 @@ pub async fn blob(
     repository: &RepositoryName,
     digest: &Digest,
     request: &Request<RequestBody>,
-    tally: Tally,
+    mut tally: Tally,
 ) -> Result<Reply, Problem> {
     let method = request.method().clone();
     if !reads(&method) {
@@ -85,6 +85,7 @@ pub async fn blob(
         return Ok(reply);
     }
     let left = answer.content_length();
+    tally.whole = left;
     let body: http::Response<reqwest::Body> = answer.into();
     *reply.body_mut() =
         Counted { inner: body.into_body(), left, tally: Some(tally) }.boxed_unsync();
