@@ -36,6 +36,7 @@ fn play(loaded: &Loaded, strategy: &str, rounds: u32) -> Recorded {
         out: temporary.path().join("out"),
         resume: false,
         builder: None,
+        tls: None,
         allow_prune: false,
         status: false,
         cache_dir: cachefrom::engine::cache_dir(),

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::builder::BuilderError;
 use super::explain::ExplainError;
 use super::gate::{GateError, NotWritten};
 use super::replay::CommitsError;
@@ -62,6 +63,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
         };
     }
     let usage = error.downcast_ref::<GateError>().is_some()
+        || error.downcast_ref::<BuilderError>().is_some()
         || error.downcast_ref::<MergeError>().is_some()
         || error.downcast_ref::<ExplainError>().is_some()
         || error.downcast_ref::<CommitsError>().is_some()

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows gRPC, git objects or a formula. Only this module prints.
 
+mod builder;
 mod check;
 mod exit;
 mod explain;
@@ -51,12 +52,7 @@ enum Command {
     /// Say which steps the next build of a folder would reuse, without building it
     Predict(predict::Args),
     /// Show which engine would be used, and why
-    Doctor {
-        /// The engine to look at: `dockerd://[PATH]`, `docker-container://[NAME]`, `docker://`, `unix://PATH` or
-        /// tcp://HOST:PORT
-        #[arg(long, value_name = "ADDRESS")]
-        builder: Option<crate::engine::EngineAddress>,
-    },
+    Doctor(Box<builder::Builder>),
     /// Print the JSON Schema of a format
     Schema {
         #[arg(value_enum, default_value = "scenario")]
@@ -96,7 +92,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => check::compare(&args),
         Command::Baseline(args) => check::baseline(&args),
         Command::Merge(args) => check::merge(&args),
-        Command::Doctor { builder } => doctor(builder.as_ref()),
+        Command::Doctor(builder) => doctor(&builder),
         Command::Report(args) => report::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Predict(args) => predict::run(&args),
@@ -136,10 +132,17 @@ fn print(text: &str) -> anyhow::Result<Exit> {
     }
 }
 
-fn doctor(builder: Option<&crate::engine::EngineAddress>) -> anyhow::Result<Exit> {
+fn doctor(builder: &builder::Builder) -> anyhow::Result<Exit> {
+    let tls = builder.tls()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let (cache_dir, run_root) = (crate::engine::cache_dir(), run_root());
-    let text = runtime.block_on(crate::run::doctor(builder, &cache_dir, &run_root, &say))?;
+    let text = runtime.block_on(crate::run::doctor(
+        builder.address(),
+        tls,
+        &cache_dir,
+        &run_root,
+        &say,
+    ))?;
     print(&text)
 }
 

@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         default_branch: args.default_branch.clone(),
         args: args.build_arg.iter().cloned().collect(),
     };
-    let options = Options { replay: Some(replay), ..args.play.options(&loaded) };
+    let options = Options { replay: Some(replay), ..args.play.options(&loaded)? };
     args.play.play(&loaded, &options)
 }
 

@@ -7,12 +7,12 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
+use super::builder::Builder;
 use super::gate::{Dockerfile, Gate, GateError};
 use super::progress::{Progress, Shown};
 use super::report;
 use super::table::table;
 use crate::check::{Checked, Verdict, assertions, check};
-use crate::engine::EngineAddress;
 use crate::journal::{Outcome, Recorded};
 use crate::link::{LinkError, LinkProfile, parse_links};
 use crate::measure::Analysis;
@@ -74,10 +74,8 @@ pub struct Play {
     baseline: Option<String>,
     #[command(flatten)]
     gate: Gate,
-    /// Build on these engines: `dockerd://[PATH]`, `docker-container://[NAME]`, `docker://`, `unix://PATH` or
-    /// tcp://HOST:PORT [default: private ones from the dockerd that is found or fetched]
-    #[arg(long, value_name = "ADDRESS")]
-    builder: Option<EngineAddress>,
+    #[command(flatten)]
+    builder: Builder,
     /// Let strategies that want a new engine prune one that was there before
     #[arg(long)]
     allow_prune: bool,
@@ -103,7 +101,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut worst = Exit::Done;
     for loaded in &loaded {
         let last_commit = args.commit.map(|commit| commit as usize - 1);
-        let options = Options { last_commit, ..play.options(loaded) };
+        let options = Options { last_commit, ..play.options(loaded)? };
         let exit = play.play(loaded, &options)?;
         if exit == Exit::Interrupted {
             return Ok(exit);
@@ -115,12 +113,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 impl Play {
     /// What was asked for, of `loaded`'s own commits.
-    pub fn options(&self, loaded: &Loaded) -> Options {
+    pub fn options(&self, loaded: &Loaded) -> anyhow::Result<Options> {
         let out = match &self.out {
             Some(out) => out.clone(),
             None => free_folder(&Path::new("results").join(&loaded.scenario.name)),
         };
-        Options {
+        Ok(Options {
             rounds: self.rounds,
             seed: self.seed,
             replay: None,
@@ -131,12 +129,13 @@ impl Play {
             partition: self.partition,
             out,
             resume: self.resume,
-            builder: self.builder.clone(),
+            builder: self.builder.address().cloned(),
+            tls: self.builder.tls()?,
             allow_prune: self.allow_prune,
             status: self.progress == Progress::Rawjson,
             cache_dir: crate::engine::cache_dir(),
             run_root: super::run_root(),
-        }
+        })
     }
 
     fn remote(&self) -> Option<Remote> {

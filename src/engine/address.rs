@@ -21,7 +21,7 @@ pub enum EngineAddress {
     Docker,
     /// `unix://PATH`: a buildkitd, or a Docker engine, that listens there.
     Unix(PathBuf),
-    /// `tcp://HOST:PORT`: the same, without TLS.
+    /// `tcp://HOST:PORT`: the same, with TLS where that is asked for beside the address.
     Tcp(String),
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::docker::Host;
 use super::source::{Control, Engine, Engines, Place, Terms, fresh};
 use super::{EngineAddress, EngineError};
 use crate::units::Nanos;
@@ -21,6 +22,8 @@ pub struct BareEngines {
     address: String,
     control: Control,
     terms: Terms,
+    /// Carries the bytes where they go through TLS, for as long as this lives.
+    carrier: Option<Host>,
 }
 
 impl BareEngines {
@@ -43,14 +46,25 @@ impl BareEngines {
         let dialled = dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let text = address.to_string();
         dialled.map_err(|source| EngineError::NobodyThere { address: text.clone(), source })?;
-        let terms = Terms {
-            fresh: fresh(Some(address), place.allow_prune),
-            mirrored: false,
-            local,
-            host_network: false,
-            docker_api: false,
-        };
-        Ok(Self { address: text, control, terms })
+        let terms = terms(address, local, place);
+        Ok(Self { address: text, control, terms, carrier: None })
+    }
+
+    /// The engine behind the socket of `host`, to which TLS is known to work.
+    pub fn over_tls(address: &EngineAddress, host: Host, place: &Place) -> Self {
+        let control = Control::Unix(host.socket.clone());
+        let terms = terms(address, host.local, place);
+        Self { address: address.to_string(), control, terms, carrier: Some(host) }
+    }
+}
+
+fn terms(address: &EngineAddress, local: bool, place: &Place) -> Terms {
+    Terms {
+        fresh: fresh(Some(address), place.allow_prune),
+        mirrored: false,
+        local,
+        host_network: false,
+        docker_api: false,
     }
 }
 
@@ -61,7 +75,8 @@ impl Engines for BareEngines {
     }
 
     fn describe(&self) -> String {
-        format!("buildkitd at {}", self.address)
+        let how = if self.carrier.is_some() { ", by TLS" } else { "" };
+        format!("buildkitd at {}{how}", self.address)
     }
 
     fn terms(&self) -> &Terms {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::EngineError;
@@ -26,18 +26,29 @@ impl Bridge {
         F: Future<Output = std::io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        Self::serve(socket, move |mut ours| {
+            let theirs = connect();
+            async move {
+                let mut theirs = theirs.await?;
+                copy_bidirectional(&mut ours, &mut theirs).await.map(drop)
+            }
+        })
+    }
+
+    /// Listens on `socket`, and hands each connection to `carry`.
+    pub fn serve<C, F>(socket: &Path, carry: C) -> Result<Self, EngineError>
+    where
+        C: Fn(UnixStream) -> F + Send + Sync + 'static,
+        F: Future<Output = std::io::Result<()>> + Send + 'static,
+    {
         let listener = UnixListener::bind(socket).map_err(at("listen on", socket))?;
         let server = tokio::spawn(async move {
             // Owned by this task, so that they end with it.
             let mut connections = JoinSet::new();
-            while let Ok((mut ours, _)) = listener.accept().await {
+            while let Ok((ours, _)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
-                let theirs = connect();
-                connections.spawn(async move {
-                    // Whoever called sees the connection close, and says what it wanted.
-                    let Ok(mut theirs) = theirs.await else { return };
-                    let _ = copy_bidirectional(&mut ours, &mut theirs).await;
-                });
+                // Whoever called sees the connection close, and says what it wanted.
+                connections.spawn(carry(ours));
             }
         });
         Ok(Self { socket: socket.to_owned(), server })

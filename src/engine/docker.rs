@@ -9,9 +9,11 @@ use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
 };
 use futures_util::TryStreamExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::bridge::Bridge;
+use super::tls::{Dialer, Protocol, TlsOptions};
 use super::{EngineError, request};
 use crate::units::Bytes;
 
@@ -46,7 +48,8 @@ pub async fn host(run_root: &Path) -> Result<Host, EngineError> {
     } else if let Some(path) = address.strip_prefix("unix://") {
         Host::at(path.into())
     } else if let Some(authority) = address.strip_prefix("tcp://") {
-        let mut host = over_tcp(run_root, authority.trim_end_matches('/')).await?;
+        let tls = tls_of_environment()?;
+        let mut host = over_tcp(run_root, authority.trim_end_matches('/'), tls.as_ref()).await?;
         host.address.clone_from(&address);
         host
     } else {
@@ -58,12 +61,50 @@ pub async fn host(run_root: &Path) -> Result<Host, EngineError> {
     }
 }
 
-/// What listens at `authority`, whether or not that is a Docker daemon.
-pub async fn over_tcp(run_root: &Path, authority: &str) -> Result<Host, EngineError> {
+/// What listens at `authority`, whether or not that is a Docker daemon. With TLS, both sides have
+/// accepted each other.
+pub async fn over_tcp(
+    run_root: &Path,
+    authority: &str,
+    tls: Option<&TlsOptions>,
+) -> Result<Host, EngineError> {
     let socket = run_root.join("docker.sock");
     let (to, local) = (authority.to_owned(), is_loopback(authority).await);
-    let bridge = Bridge::open(&socket, move || TcpStream::connect(to.clone()))?;
+    let bridge = match tls {
+        None => Bridge::open(&socket, move || TcpStream::connect(to.clone()))?,
+        Some(options) => {
+            let dialer = Dialer::new(options, authority)?;
+            dialer.check().await?;
+            Bridge::serve(&socket, move |ours| carry(ours, dialer.clone()))?
+        }
+    };
     Ok(Host { socket, address: format!("tcp://{authority}"), local, _bridge: Some(bridge) })
+}
+
+/// Carries one connection through TLS.
+///
+/// Which protocol is offered there is what the caller turns out to speak: a Docker engine knows
+/// HTTP/1, a buildkitd HTTP/2 alone, and either refuses an offer of the other.
+async fn carry(mut ours: UnixStream, dialer: Dialer) -> std::io::Result<()> {
+    // No HTTP/1 method starts like the preface of HTTP/2 (RFC 9113 §3.4).
+    let mut first = [0; 3];
+    ours.read_exact(&mut first).await?;
+    let protocol = if &first == b"PRI" { Protocol::Http2 } else { Protocol::Http1 };
+    let mut theirs = dialer.dial(protocol).await?;
+    theirs.write_all(&first).await?;
+    copy_bidirectional(&mut ours, &mut theirs).await.map(drop)
+}
+
+/// What `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` ask for, as the docker CLI reads them.
+fn tls_of_environment() -> Result<Option<TlsOptions>, EngineError> {
+    if std::env::var_os("DOCKER_TLS_VERIFY").is_none_or(|value| value.is_empty()) {
+        return Ok(None);
+    }
+    let folder = match std::env::var_os("DOCKER_CERT_PATH").filter(|path| !path.is_empty()) {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".docker"),
+    };
+    Ok(Some(TlsOptions::of_folder(&folder)?))
 }
 
 /// Whether `HOST:PORT` is this machine.

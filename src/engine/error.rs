@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::tls::TlsError;
 use crate::units::Nanos;
 
 /// Why there is no engine, no base image, or no certainty that an engine is empty.
@@ -48,7 +49,9 @@ pub enum EngineError {
          start it, or set DOCKER_HOST to where it listens"
     )]
     NoDocker { address: String, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("DOCKER_HOST is {address:?}, and only unix:// and tcp:// without TLS are known here")]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("DOCKER_HOST is {address:?}, and only unix:// and tcp:// are known here")]
     DockerHost { address: String },
     #[error("nothing listens at {address}")]
     NobodyThere { address: String, source: io::Error },

@@ -27,6 +27,7 @@ pub mod process;
 pub mod request;
 pub mod source;
 pub mod sweep;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use private::{EngineOptions, PrivateEngine};
 pub use probe::{EngineVersion, prove_empty, version};
 pub use source::{Control, Engine, Engines, Fresh, Place, Terms, fresh, open};
 pub use sweep::{RunRoot, sweep};
+pub use tls::TlsOptions;
 
 /// Where one-line notices to the user go; the command line decides how they look.
 pub type Notice<'a> = &'a (dyn Fn(&str) + Send + Sync);

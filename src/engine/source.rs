@@ -13,7 +13,7 @@ use super::bare::BareEngines;
 use super::container::ContainerEngines;
 use super::daemon::DaemonEngines;
 use super::private_source::PrivateEngines;
-use super::{EngineAddress, EngineError, Notice, docker, find, request};
+use super::{EngineAddress, EngineError, Notice, TlsOptions, docker, find, request};
 use crate::units::Nanos;
 
 /// How an engine's BuildKit is reached.
@@ -64,6 +64,8 @@ pub struct Place {
     pub own_images: Vec<String>,
     /// Whether an engine that we did not start may be pruned.
     pub allow_prune: bool,
+    /// How engines at `tcp://` addresses are spoken to; without TLS when absent.
+    pub tls: Option<TlsOptions>,
 }
 
 /// One engine that is up. Dropping it ends whatever was started for it.
@@ -142,9 +144,12 @@ pub async fn open(
             Ok(Box::new(BareEngines::open(address, control, true, &place).await?))
         }
         Some(address @ EngineAddress::Tcp(authority)) => {
-            let host = docker::over_tcp(&place.run_root, authority).await?;
+            let host = docker::over_tcp(&place.run_root, authority, place.tls.as_ref()).await?;
             if request::ping(&host.socket).await.is_ok() {
                 return Ok(Box::new(DaemonEngines::open(host, place).await?));
+            }
+            if place.tls.is_some() {
+                return Ok(Box::new(BareEngines::over_tls(address, host, &place)));
             }
             let (control, local) = (Control::Tcp(authority.clone()), host.local);
             Ok(Box::new(BareEngines::open(address, control, local, &place).await?))

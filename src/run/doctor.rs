@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::engine::{self, EngineAddress, Engines, Place, RunRoot};
+use crate::engine::{self, EngineAddress, Engines, Place, RunRoot, TlsOptions};
 use crate::registry::Registry;
 use crate::trial;
 use crate::units::Nanos;
 
 use super::bases::{Store, serve_any};
-use super::{RunError, causes, create};
+use super::{RunError, create, not_seen};
 
 /// Which engines those of `builder` are, how long one takes to be ready, and what was swept.
 pub async fn doctor(
     builder: Option<&EngineAddress>,
+    tls: Option<TlsOptions>,
     cache_dir: &Path,
     run_root: &Path,
     notice: engine::Notice<'_>,
@@ -29,11 +30,12 @@ pub async fn doctor(
         registry: Some(registry.address()),
         own_images: vec![format!("{}/", registry.address())],
         allow_prune: false,
+        tls: tls.clone(),
     };
     let engines = engine::open(builder, place, notice).await?;
     let worker = trial::look(engines.look().await?)
         .await
-        .map_err(|error| RunError::Look { reason: causes(&error) })?;
+        .map_err(|error| not_seen(&error, builder, tls.as_ref()))?;
     engines.warm(&[]).await?;
     let mut lines = vec![
         ("engine", engines.describe()),

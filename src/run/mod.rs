@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::{self, EngineAddress, EngineError, Engines, Fresh, Place, RunRoot};
+use crate::engine::{self, EngineAddress, EngineError, Engines, Fresh, Place, RunRoot, TlsOptions};
 use crate::history::{History, HistoryError, Replay};
 use crate::journal::{End, Journal, JournalError, Line, Recorded, Skipped, TrialKey, TrialRecord};
 use crate::link::LinkProfile;
@@ -62,6 +62,8 @@ pub struct Options {
     pub resume: bool,
     /// Which engines to build on; private ones where they can be had when absent.
     pub builder: Option<EngineAddress>,
+    /// How a `tcp://` builder is spoken to; without TLS when absent.
+    pub tls: Option<TlsOptions>,
     /// Whether engines that were there before may be pruned, to serve strategies that want new ones.
     pub allow_prune: bool,
     /// Whether [`Event::Status`] is wanted: it costs a little while the clock runs.
@@ -126,8 +128,8 @@ pub enum RunError {
     NothingToDo,
     #[error("none of the strategies can be played on these engines\n{}", reasons(.0))]
     AllSkipped(Vec<Skipped>),
-    #[error("cannot ask the engine what it is: {reason}")]
-    Look { reason: String },
+    #[error("cannot ask the engine what it is: {reason}{remedy}")]
+    Look { reason: String, remedy: &'static str },
     #[error(
         "base image {reference} is not to be had: {reason}\n  declare a local source with [[image]] in the scenario"
     )]
@@ -261,13 +263,14 @@ async fn play(
         registry: Some(registry.address()),
         own_images: addresses.chain([format!("{}/", local_name(loaded))]).collect(),
         allow_prune: options.allow_prune,
+        tls: options.tls.clone(),
     };
     let notice = |text: &str| on_event(Event::Notice(text));
     let engines = engine::open(options.builder.as_ref(), place, &notice).await?;
     let control = engines.look().await?;
     let worker = trial::look(control.clone())
         .await
-        .map_err(|error| RunError::Look { reason: causes(&error) })?;
+        .map_err(|error| not_seen(&error, options.builder.as_ref(), options.tls.as_ref()))?;
     let mut environment = environment::environment(&*engines, &control, &worker).await?;
     let abilities = Abilities {
         fresh: engines.terms().fresh.clone(),
@@ -379,6 +382,21 @@ fn limits(setup: &Setup<'_>) -> Vec<String> {
         )),
     }
     limits
+}
+
+/// An engine that is there and does not say what it is, such as one that waits for TLS.
+fn not_seen(
+    error: &dyn std::error::Error,
+    builder: Option<&EngineAddress>,
+    tls: Option<&TlsOptions>,
+) -> RunError {
+    let remedy = match (builder, tls) {
+        (Some(EngineAddress::Tcp(_)), None) => {
+            "\n  if it speaks TLS, name its authority with --builder-tlscacert"
+        }
+        _ => "",
+    };
+    RunError::Look { reason: causes(error), remedy }
 }
 
 fn reasons(skipped: &[Skipped]) -> String {

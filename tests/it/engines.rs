@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirec
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 /// A scenario of two stages and three commits, the last of which changes nothing.
-fn scenario(folder: &Path, strategies: &str) -> PathBuf {
+pub fn scenario(folder: &Path, strategies: &str) -> PathBuf {
     let source = folder.join("source");
     std::fs::create_dir_all(&source).unwrap();
     std::fs::write(source.join("a.txt"), "one").unwrap();
@@ -41,7 +41,20 @@ fn scenario(folder: &Path, strategies: &str) -> PathBuf {
 }
 
 /// `cachefrom run` of the scenario at `path`, with `docker` as the user's daemon.
-async fn run(folder: &Path, path: &Path, docker: Option<&Path>, arguments: &[&str]) -> Output {
+pub async fn run(folder: &Path, path: &Path, docker: Option<&Path>, arguments: &[&str]) -> Output {
+    let host = docker.map(|socket| format!("unix://{}", socket.display()));
+    let environment: Vec<(&str, &str)> =
+        host.iter().map(|host| ("DOCKER_HOST", host.as_str())).collect();
+    run_with(folder, path, &environment, arguments).await
+}
+
+/// The same with `environment`, and nothing else that the docker CLI would read.
+pub async fn run_with(
+    folder: &Path,
+    path: &Path,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cachefrom"));
     command
         .arg("run")
@@ -51,14 +64,14 @@ async fn run(folder: &Path, path: &Path, docker: Option<&Path>, arguments: &[&st
         .args(arguments)
         .env("BUILDKIT_PROGRESS", "plain")
         .env("TMPDIR", folder);
-    match docker {
-        Some(socket) => command.env("DOCKER_HOST", format!("unix://{}", socket.display())),
-        None => command.env_remove("DOCKER_HOST"),
-    };
+    for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().copied());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-fn recorded(folder: &Path, output: &Output) -> Recorded {
+pub fn recorded(folder: &Path, output: &Output) -> Recorded {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     let recorded = Recorded::read(&folder.join("results/journal.jsonl")).unwrap();
@@ -69,7 +82,7 @@ fn recorded(folder: &Path, output: &Output) -> Recorded {
 }
 
 /// Which of the strategy's steps were cached, and how many there were, commit by commit.
-fn reused(recorded: &Recorded, strategy: &str) -> Vec<(usize, usize)> {
+pub fn reused(recorded: &Recorded, strategy: &str) -> Vec<(usize, usize)> {
     let trials = recorded.trials.iter().filter(|trial| trial.key.strategy == strategy);
     trials.map(reuse).map(|reuse| (reuse.cached, reuse.steps)).collect()
 }
@@ -79,14 +92,14 @@ fn cache() -> PathBuf {
 }
 
 /// A private engine in a run's folder below `folder`.
-async fn engine(folder: &Path) -> (PrivateEngine, RunRoot) {
+pub async fn engine(folder: &Path) -> (PrivateEngine, RunRoot) {
     let binaries = engine::find(&cache(), &|line| eprintln!("{line}")).await.unwrap();
     let root = RunRoot::create(&folder.join("other")).unwrap();
     let options = EngineOptions { run_root: root.path().into(), mirror: None, golden: None };
     (PrivateEngine::start(&binaries, options).await.unwrap(), root)
 }
 
-fn temporary() -> tempfile::TempDir {
+pub fn temporary() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("cf-").tempdir().unwrap()
 }
 
@@ -117,7 +130,7 @@ async fn a_local_cache_survives_the_engine_that_wrote_it() {
 }
 
 /// Carries connections from a plain listener to the control API of the Docker engine at `socket`.
-async fn to_control_api(mut ours: impl AsyncRead + AsyncWrite + Unpin, socket: PathBuf) {
+pub async fn to_control_api(mut ours: impl AsyncRead + AsyncWrite + Unpin, socket: PathBuf) {
     let mut theirs = UnixStream::connect(socket).await.unwrap();
     let ask = b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
     theirs.write_all(ask).await.unwrap();

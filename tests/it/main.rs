@@ -1,5 +1,6 @@
 //! Integration tests: one binary, a module an area.
 
+mod builders; // engines elsewhere: by TLS, and several at once
 mod buildx; // the peer: docker buildx on engines of its own
 mod check; // runs held against baselines, and what CI sees of it
 mod chromium; // the HTML report in a real browser
