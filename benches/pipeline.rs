@@ -206,6 +206,7 @@ fn record(trial: usize, round: usize, strategy: &str) -> TrialRecord {
             import_errors: vec![],
             exporter_response: Default::default(),
             layers: vec![],
+            outputs: vec![],
         }],
         verifications: vec![],
         engine_start: Some(Nanos(150_000_000)),

@@ -5,9 +5,11 @@
 //! outcome, not an error.
 
 mod layers;
+mod listing;
+mod outputs;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ use crate::trace::Update;
 use crate::units::Nanos;
 
 pub use crate::buildkit::Worker;
+pub use outputs::Outputs;
 
 /// Where what BuildKit says while it builds a target goes.
 pub type OnUpdate<'a> = &'a (dyn Fn(Option<&str>, &Update) + Send + Sync);
@@ -42,6 +45,8 @@ pub struct Setting<'a> {
     /// What to take instead of images that a `FROM` names.
     pub contexts: &'a BTreeMap<String, String>,
     pub registry: &'a Registry,
+    /// What steps came out as in the run's trials so far.
+    pub outputs: &'a Outputs,
     pub plan: &'a CachePlan,
     pub context: &'a Path,
     pub dockerfile: &'a str,
@@ -89,6 +94,8 @@ pub struct Built {
     record: TrialRecord,
     /// The image's name by its target; the last build's where no target was named.
     images: BTreeMap<String, String>,
+    /// What the engine's history calls each build.
+    references: Vec<String>,
 }
 
 /// Runs the builds. Every way in which they can end is in the outcome of [`inspect`]'s record.
@@ -98,7 +105,7 @@ pub async fn build(setting: &Setting<'_>) -> Built {
         checkout: setting.checkout,
         ..TrialRecord::new(setting.key.clone(), Outcome::Built)
     };
-    let mut built = Built { record, images: BTreeMap::new() };
+    let mut built = Built { record, images: BTreeMap::new(), references: vec![] };
     if let Err(outcome) = observe(setting, &mut built).await {
         built.record.outcome = outcome;
     }
@@ -107,7 +114,7 @@ pub async fn build(setting: &Setting<'_>) -> Built {
 
 /// Verifies what was built and looks at its layers, on the same engine; nothing here is timed.
 pub async fn inspect(setting: &Setting<'_>, built: Built) -> TrialRecord {
-    let Built { mut record, images } = built;
+    let Built { mut record, images, references } = built;
     if record.outcome != Outcome::Built {
         return record;
     }
@@ -121,11 +128,24 @@ pub async fn inspect(setting: &Setting<'_>, built: Built) -> TrialRecord {
     for (build, layers) in record.builds.iter_mut().zip(join_all(layers).await) {
         build.layers = layers;
     }
+    look_into_outputs(setting, &references, &mut record).await;
     record
 }
 
+/// Notes what the steps came out as. An engine that cannot show it leaves the record without.
+async fn look_into_outputs(setting: &Setting<'_>, references: &[String], record: &mut TrialRecord) {
+    let address = address(setting.engine.control());
+    let Ok(connection) = Connection::open(&address).await else { return };
+    for (build, reference) in record.builds.iter_mut().zip(references) {
+        let steps = build.trace.steps();
+        let names: HashMap<&str, &str> =
+            steps.map(|vertex| (vertex.digest.as_str(), vertex.name.as_str())).collect();
+        build.outputs = setting.outputs.of(&connection, reference, &names).await;
+    }
+}
+
 async fn observe(setting: &Setting<'_>, built: &mut Built) -> Result<(), Outcome> {
-    let Built { record, images } = built;
+    let Built { record, images, references } = built;
     let connection = Connection::open(&address(setting.engine.control())).await.map_err(broken)?;
     if setting.prune {
         buildkit::prune(&connection).await.map_err(broken)?;
@@ -148,7 +168,7 @@ async fn observe(setting: &Setting<'_>, built: &mut Built) -> Result<(), Outcome
         let built = built.map_err(|_| too_long())?;
         record.metered = setting.registry.meter().snapshot().since(&before);
         setting.registry.weigh(&mut record.metered).map_err(broken)?;
-        let BuildOutcome { wall, trace, exporter_response, failure, import_errors } =
+        let BuildOutcome { reference, wall, trace, exporter_response, failure, import_errors } =
             built.map_err(broken)?;
         record.builds.push(BuildRecord {
             target: build.target.clone(),
@@ -157,7 +177,9 @@ async fn observe(setting: &Setting<'_>, built: &mut Built) -> Result<(), Outcome
             import_errors,
             exporter_response,
             layers: vec![],
+            outputs: vec![],
         });
+        references.push(reference);
         if let Some(BuildFailure { step, exit_code, message, log }) = failure {
             return Err(Outcome::BuildFailed { step, exit_code, message, log });
         }

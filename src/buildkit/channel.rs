@@ -145,6 +145,11 @@ impl Connection {
             .max_encoding_message_size(MESSAGE_LIMIT)
     }
 
+    /// For services other than [`Self::control`]'s.
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     async fn probe(&self) -> Result<(), BuildkitError> {
         let mut request = tonic::Request::new(ListWorkersRequest::default());
         request.set_timeout(PROBE);

@@ -22,9 +22,8 @@ use tonic::server::{Grpc, NamedService, ServerStreamingService, StreamingService
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use messages::{
-    Action, Info, InfoRequest, InfoResponse, ReadRequest, ReadResponse, WriteRequest, WriteResponse,
-};
+use messages::{Action, Info, InfoRequest, InfoResponse, WriteRequest, WriteResponse};
+pub(super) use messages::{ReadRequest, ReadResponse};
 
 use super::channel::MESSAGE_LIMIT;
 

@@ -8,6 +8,7 @@ mod channel;
 mod content;
 mod filesync;
 mod local_cache;
+mod outputs;
 mod session;
 mod solve;
 mod status;
@@ -18,6 +19,7 @@ mod worker;
 mod wire_tests;
 
 pub use channel::{Address, BuildkitError, Connection};
+pub use outputs::{StepLayer, read_blob, step_layers};
 pub use solve::{
     BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build, trace_of,
 };

@@ -67,6 +67,8 @@ pub struct ImageOutput {
 /// What came of one build.
 #[derive(Clone, Debug)]
 pub struct BuildOutcome {
+    /// The build's name in the engine's history.
+    pub reference: String,
     /// From sending the request to its answer, on our monotonic clock; connecting, opening the
     /// session and reading the rest of the status stream are left out.
     pub wall: Nanos,
@@ -112,7 +114,7 @@ pub async fn build(
         solve_request(request, &caches.imports, connection.is_docker(), &reference, session)?;
 
     let (sender, mut messages) = mpsc::unbounded_channel();
-    let _reader = Reader(tokio::spawn(read_status(connection.clone(), reference, sender)));
+    let _reader = Reader(tokio::spawn(read_status(connection.clone(), reference.clone(), sender)));
     let mut fold = Fold::default();
     let mut take = |message: StatusResponse| {
         fold.add(&message);
@@ -157,7 +159,7 @@ pub async fn build(
     {
         caches.finish(manifest).map_err(|source| BuildkitError::LocalCache { source })?;
     }
-    Ok(BuildOutcome { wall, trace, exporter_response, failure, import_errors })
+    Ok(BuildOutcome { reference, wall, trace, exporter_response, failure, import_errors })
 }
 
 /// The trace of a build that any client ran on this engine, by the build's ref; from the engine's

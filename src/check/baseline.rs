@@ -62,6 +62,7 @@ fn build(build: &BuildRecord) -> BuildRecord {
         trace: Trace { vertices: build.trace.steps().map(vertex).collect() },
         exporter_response: BTreeMap::new(),
         layers: vec![],
+        outputs: vec![],
         ..build.clone()
     }
 }

@@ -49,9 +49,22 @@ pub enum Cause {
         count: usize,
     },
     /// The step right above it was rebuilt.
-    Above { step: String },
+    Above {
+        step: String,
+        /// What that came out as, where the journal tells.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output: Option<Output>,
+    },
     /// It takes files from a stage that was rebuilt to something else.
-    Stage { stage: String },
+    Stage {
+        stage: String,
+        /// What it takes came out as, where the journal tells.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output: Option<Output>,
+        /// The step that makes what differs anew each time it runs, if one is known to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unstable: Option<String>,
+    },
     /// The cache holds the final image's layers only.
     LeftOut {
         /// `min` or `inline`.
@@ -112,6 +125,25 @@ pub enum FileKind {
     Deleted,
 }
 
+/// What a step that ran again came out as, held against what it was. Files' times do not count, as
+/// they do not for BuildKit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Output {
+    Same,
+    Different(Differing),
+}
+
+/// Files of a step's output that differ from one time to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Differing {
+    /// Paths in the image without a leading `/`, at most [`ChangedFile::SHOWN`]; none where only
+    /// that they differ is known.
+    pub files: Vec<String>,
+    /// How many there are in all; 0 where that is not known.
+    pub count: usize,
+}
+
 /// How sure a cause is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -136,7 +168,7 @@ impl Cause {
     /// How sure it is whenever it is given.
     pub fn evidence(&self) -> Evidence {
         match self {
-            Self::Stage { .. }
+            Self::Stage { output: None, .. }
             | Self::LeftOut { .. }
             | Self::Overwritten { .. }
             | Self::Unexplained { .. } => Evidence::Inferred,

@@ -68,7 +68,7 @@ impl Comparison {
         let causes = pair.causes();
         for (index, (place, instruction)) in steps(dockerfile, pair.stage).into_iter().enumerate() {
             self.steps += 1;
-            let cause = causes[index].clone().or_else(|| pair.inputs(index, place, instruction));
+            let cause = causes[index].clone().or_else(|| pair.inputs(place, instruction));
             let above = above(dockerfile, place);
             let taken = takes_from(dockerfile, place);
             let below = above.is_some_and(|place| self.is_affected(place))
@@ -109,6 +109,28 @@ fn counterpart(before: &Revision<'_>, now: &Revision<'_>, stage: usize) -> Optio
         Some(_) => old.iter().position(|other| other.name == *name),
         None => Some(stage).filter(|place| old.get(*place).is_some_and(|s| s.name.is_none())),
     }
+}
+
+/// Where the instruction at `place` of `now` stood in `before`, where it said the same.
+pub fn was(before: &Revision<'_>, now: &Revision<'_>, place: Place) -> Option<Place> {
+    let stage = counterpart(before, now, place.stage)?;
+    let instruction = now.dockerfile.at(place)?;
+    let same = |(_, other): &(Place, &Instruction)| instruction.same_as(other);
+    // Of several that say the same, the one at this place among them.
+    let above = steps(&now.dockerfile, place.stage).into_iter().filter(|(other, _)| *other < place);
+    let nth = above.filter(same).count();
+    steps(&before.dockerfile, stage).into_iter().filter(same).nth(nth).map(|(place, _)| place)
+}
+
+/// The same, or what stands there now instead: an instruction that was changed alone.
+pub fn stood(before: &Revision<'_>, now: &Revision<'_>, place: Place) -> Option<Place> {
+    was(before, now, place).or_else(|| {
+        let stage = counterpart(before, now, place.stage)?;
+        let (old, new) = (steps(&before.dockerfile, stage), steps(&now.dockerfile, place.stage));
+        let index = new.iter().position(|(other, _)| *other == place)?;
+        let (found, _) = old.get(index).filter(|_| old.len() == new.len())?;
+        Some(*found)
+    })
 }
 
 /// One stage then and now.
@@ -175,19 +197,12 @@ impl Pair<'_> {
     }
 
     /// Differences of what an instruction that says the same as before sees and takes.
-    fn inputs(&self, index: usize, place: Place, instruction: &Instruction) -> Option<Cause> {
-        let old_steps = steps(&self.before.dockerfile, self.old?);
-        let same = |(_, other): &&(Place, &Instruction)| instruction.same_as(other);
-        // Of several that say the same, the one at this place among them.
-        let nth = steps(&self.now.dockerfile, self.stage)[..index]
-            .iter()
-            .filter(|(_, other)| instruction.same_as(other))
-            .count();
-        let (old_place, _) = old_steps.iter().filter(same).nth(nth)?;
-        let before = self.before.dockerfile.variables(*old_place, self.before.args);
+    fn inputs(&self, place: Place, instruction: &Instruction) -> Option<Cause> {
+        let old_place = was(self.before, self.now, place)?;
+        let before = self.before.dockerfile.variables(old_place, self.before.args);
         let after = self.now.dockerfile.variables(place, self.now.args);
         self.variable(place, instruction, &before, &after)
-            .or_else(|| self.setting(place, *old_place, instruction))
+            .or_else(|| self.setting(place, old_place, instruction))
             .or_else(|| self.files(instruction, &after))
     }
 

@@ -1,5 +1,7 @@
 //! What a step is made from: the step above it, other stages, the build context.
 
+use std::collections::BTreeSet;
+
 use crate::dockerfile::{Dockerfile, Instruction, Place};
 
 use super::compare::steps;
@@ -21,6 +23,35 @@ fn last_below(dockerfile: &Dockerfile, stage: usize) -> Option<Place> {
         stage = dockerfile.parent_stage(current);
     }
     None
+}
+
+/// Every step that the one at `place` is made from, itself left out: all above it, and all of the
+/// stages that it or these take files from.
+pub fn made_from(dockerfile: &Dockerfile, place: Place) -> BTreeSet<Place> {
+    let mut found = BTreeSet::new();
+    let mut waiting = vec![place];
+    while let Some(place) = waiting.pop() {
+        let taken = takes_from(dockerfile, place).into_iter();
+        let tops = taken.filter_map(|stage| top(dockerfile, stage));
+        let below: Vec<Place> = above(dockerfile, place).into_iter().chain(tops).collect();
+        waiting.extend(below.into_iter().filter(|place| found.insert(*place)));
+    }
+    found
+}
+
+/// The last step of `stage`, or of those that it starts from.
+pub fn top(dockerfile: &Dockerfile, stage: usize) -> Option<Place> {
+    let own = steps(dockerfile, stage).last().map(|(place, _)| *place);
+    own.or_else(|| last_below(dockerfile, stage))
+}
+
+/// The step at `place` and all above it, lowest first.
+pub fn chain(dockerfile: &Dockerfile, place: Place) -> Vec<Place> {
+    // Each lies in the same stage or in an earlier one, so this ends.
+    let mut chain: Vec<Place> =
+        std::iter::successors(Some(place), |place| above(dockerfile, *place)).collect();
+    chain.reverse();
+    chain
 }
 
 /// The stages that the instruction at `place` takes files from, by `--from` or by mounts.

@@ -106,7 +106,7 @@ impl Wanted {
         }
     }
 
-    fn takes(&self, path: &str) -> bool {
+    pub fn takes(&self, path: &str) -> bool {
         let wanted = self.everything
             || self.sources.as_ref().is_some_and(|sources| sources.matches_below(path));
         wanted && !self.excluded.as_ref().is_some_and(|patterns| patterns.matches_below(path))

@@ -11,6 +11,8 @@ use super::cause::Cause;
 use super::compare::{Comparison, Revision, steps};
 use super::depends::{above, cache_mounts, takes_from};
 use super::files::Files;
+use super::outputs::Outputs;
+use super::parents::Unstable;
 use super::sources::{Extent, Readable, Source, Sources};
 use super::{Miss, TrialMisses};
 
@@ -33,8 +35,10 @@ impl Trial<'_> {
 
 /// Explains trials of one journal, one after the other, and remembers what it compared.
 pub struct Explainer<'a> {
-    analysis: &'a Analysis,
-    revisions: Vec<Revision<'a>>,
+    pub(super) analysis: &'a Analysis,
+    pub(super) revisions: Vec<Revision<'a>>,
+    pub(super) outputs: Outputs<'a>,
+    pub(super) unstable: Unstable,
     files: Files<'a>,
     sources: Sources<'a>,
     compared: HashMap<(usize, usize), Comparison>,
@@ -61,13 +65,23 @@ struct Trial<'t> {
 impl<'a> Explainer<'a> {
     pub fn new(analysis: &'a Analysis) -> Self {
         let commits = &analysis.header.commits;
+        let revisions: Vec<Revision<'_>> =
+            commits.iter().enumerate().map(|(n, c)| Revision::new(n, c)).collect();
+        let mut places = HashMap::new();
+        let outputs = Outputs::new(analysis, |row, name| {
+            let dockerfile = &revisions.get(row.commit)?.dockerfile;
+            let found = || dockerfile.find_step(analysis.text(name));
+            *places.entry((row.commit, name)).or_insert_with(found)
+        });
         Self {
             analysis,
-            revisions: commits.iter().enumerate().map(|(n, c)| Revision::new(n, c)).collect(),
+            outputs,
+            unstable: Unstable::new(),
+            revisions,
             files: Files::new(commits),
             sources: Sources::new(&analysis.header, &analysis.trials),
             compared: HashMap::new(),
-            places: HashMap::new(),
+            places,
         }
     }
 
@@ -101,6 +115,11 @@ impl<'a> Explainer<'a> {
                 misses: &misses,
             };
             let (cause, because, against) = self.cause(&trial, *place);
+            let cause = match place {
+                Some(place) => self.with_output(row, *place, cause, against),
+                None => cause,
+            };
+            let unstable = place.and_then(|place| self.unstable(row, place, against));
             let instruction = place.and_then(|place| self.dockerfile(row).at(place));
             let fresh = self.sources.strategy(row).is_some_and(|s| s.engine == EngineUse::Fresh);
             misses.push(Miss {
@@ -111,6 +130,7 @@ impl<'a> Explainer<'a> {
                 cause,
                 first: because.unwrap_or(number),
                 against,
+                unstable,
                 empty_mounts: instruction.filter(|_| fresh).map(cache_mounts).unwrap_or_default(),
             });
         }
@@ -219,14 +239,15 @@ impl<'a> Explainer<'a> {
         if let Some(&number) = above(dockerfile, place).and_then(|above| rebuilt.get(&above)) {
             let step = steps.get(number).map(|(step, _)| self.text(step).to_owned());
             let step = step.unwrap_or_default();
-            return Some((Cause::Above { step }, Some(number)));
+            return Some((Cause::Above { step, output: None }, Some(number)));
         }
         takes_from(dockerfile, place).into_iter().find_map(|stage| {
             let (_, number) = rebuilt
                 .iter()
                 .filter(|(other, _)| is_in(dockerfile, **other, stage))
                 .max_by_key(|(other, _)| **other)?;
-            Some((Cause::Stage { stage: dockerfile.stage_name(stage) }, Some(*number)))
+            let stage = dockerfile.stage_name(stage);
+            Some((Cause::Stage { stage, output: None, unstable: None }, Some(*number)))
         })
     }
 
@@ -295,7 +316,7 @@ impl<'a> Explainer<'a> {
         })
     }
 
-    fn compared(&mut self, before: usize, now: usize) -> &Comparison {
+    pub(super) fn compared(&mut self, before: usize, now: usize) -> &Comparison {
         let (revisions, files) = (&self.revisions, &self.files);
         self.compared
             .entry((before, now))

@@ -12,6 +12,8 @@ mod cost;
 mod depends;
 mod files;
 mod misses;
+mod outputs;
+mod parents;
 mod predict;
 mod sources;
 mod words;
@@ -22,7 +24,9 @@ use crate::measure::Analysis;
 use crate::units::Nanos;
 
 pub use advice::{Advice, AdviceKind, advice};
-pub use cause::{Cause, ChangedFile, Evidence, FileKind, InstructionChange};
+pub use cause::{
+    Cause, ChangedFile, Differing, Evidence, FileKind, InstructionChange, Output, Variable,
+};
 pub use cost::{Cost, costs};
 pub use predict::{Prediction, predict};
 pub use words::{brief, sentence, text};
@@ -65,6 +69,10 @@ pub struct Miss {
     /// Targets of its cache mounts, which were empty because the engine was new.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub empty_mounts: Vec<String>,
+    /// What it makes anew whenever it runs, where it is known to come out different with the same
+    /// inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unstable: Option<Differing>,
 }
 
 /// Every trial that was played to the end or failed in a step and whose Dockerfile the journal

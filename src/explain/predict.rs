@@ -59,6 +59,7 @@ pub fn predict(analysis: &Analysis, tree: CommitRecord) -> Vec<Prediction> {
             outcome: Outcome::Built,
             builds: vec![],
             steps: vec![],
+            differences: vec![],
             traffic: Traffic::default(),
             stored: None,
             engine_start: None,

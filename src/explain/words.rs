@@ -7,7 +7,9 @@ use similar::{ChangeTag, TextDiff};
 use crate::journal::Header;
 use crate::units::Nanos;
 
-use super::cause::{Cause, ChangedFile, Evidence, FileKind, InstructionChange, Variable};
+use super::cause::{
+    Cause, ChangedFile, Differing, Evidence, FileKind, InstructionChange, Output, Variable,
+};
 use super::{Miss, TrialMisses};
 
 /// How many characters of a step's name are shown.
@@ -48,8 +50,16 @@ pub fn sentence(cause: &Cause, header: &Header) -> String {
             format!("{keyword} was {} and is {}", quoted(before), quoted(after))
         }
         Cause::Files { files, count } => of_files(files, *count, header),
-        Cause::Above { step } => format!("{} above it was rebuilt", brief(step)),
-        Cause::Stage { stage } => format!("it takes files from stage {stage}, which was rebuilt"),
+        Cause::Above { step, output } => {
+            let came_out = output.as_ref().map(|output| format!(" and {}", outcome(output)));
+            format!("{} above it was rebuilt{}", brief(step), came_out.unwrap_or_default())
+        }
+        Cause::Stage { stage, output, unstable } => {
+            let came_out = output.as_ref().map(|output| format!(" and {}", outcome(output)));
+            let by = unstable.as_ref().map(|step| format!("; {} makes that anew", brief(step)));
+            let (came_out, by) = (came_out.unwrap_or_default(), by.unwrap_or_default());
+            format!("it takes files from stage {stage}, which was rebuilt{came_out}{by}")
+        }
         Cause::LeftOut { mode } => format!(
             "nothing changed: a cache of {} holds the final image's layers, and this step has none there",
             if mode == "min" { "mode=min" } else { "type=inline" }
@@ -126,7 +136,8 @@ fn one(out: &mut String, trial: &TrialMisses, rounds: &[String], header: &Header
         let _ = writeln!(out, "  {line}{}  {}", brief(&miss.step), miss.time);
         let _ = writeln!(out, "    {} ({})", sentence(&miss.cause, header), sure(miss));
         diff(out, &miss.cause);
-        below(out, trial, place);
+        of_outputs(out, miss, header);
+        below(out, trial, place, header);
         for target in &miss.empty_mounts {
             let _ = writeln!(out, "    its cache mount {target} was empty: the engine was new");
         }
@@ -150,7 +161,7 @@ pub fn brief(step: &str) -> String {
     words
 }
 
-fn below(out: &mut String, trial: &TrialMisses, first: usize) {
+fn below(out: &mut String, trial: &TrialMisses, first: usize, header: &Header) {
     let chain: Vec<&Miss> = trial
         .misses
         .iter()
@@ -166,6 +177,26 @@ fn below(out: &mut String, trial: &TrialMisses, first: usize) {
     let _ = writeln!(out, "    and with it {count} more, {time}:");
     for miss in chain {
         let _ = writeln!(out, "      {}", brief(&miss.step));
+        of_outputs(out, miss, header);
+    }
+}
+
+/// What is known of outputs beside a miss in a chain: a parent that came out the same, what differs
+/// in a stage, and that the step itself comes out different each time.
+fn of_outputs(out: &mut String, miss: &Miss, header: &Header) {
+    let telling = matches!(
+        &miss.cause,
+        Cause::Above { output: Some(Output::Same), .. } | Cause::Stage { output: Some(_), .. }
+    );
+    if telling {
+        let _ = writeln!(out, "        {} ({})", sentence(&miss.cause, header), sure(miss));
+    }
+    if let Some(differing) = &miss.unstable {
+        let names = names(differing);
+        let _ = writeln!(
+            out,
+            "        it comes out different when it runs again with the same inputs{names} (known)"
+        );
     }
 }
 
@@ -201,6 +232,26 @@ fn of_files(files: &[ChangedFile], count: usize, header: &Header) -> String {
         let _ = write!(text, " and {} more files", count - NAMED);
     }
     text
+}
+
+fn outcome(output: &Output) -> String {
+    match output {
+        Output::Same => "came out the same".into(),
+        Output::Different(differing) => format!("came out different{}", names(differing)),
+    }
+}
+
+/// The files of a difference, as they follow a clause; nothing where they are not known.
+fn names(differing: &Differing) -> String {
+    let Differing { files, count } = differing;
+    if files.is_empty() {
+        return String::new();
+    }
+    let mut text = files.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if *count > NAMED {
+        let _ = write!(text, " and {} more files", count - NAMED);
+    }
+    format!(": {text}")
 }
 
 fn changed(variable: &Variable) -> String {

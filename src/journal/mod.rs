@@ -11,13 +11,14 @@ mod view;
 
 pub use file::{Journal, JournalError, Recorded};
 pub use record::{
-    BuildRecord, CommitRecord, End, Environment, FileChange, Header, ImageSource, LayerRecord,
-    Line, Outcome, RealRegistry, SCHEMA, Skipped, TrialKey, TrialRecord, Verification,
+    BuildRecord, CommitRecord, Difference, End, Environment, FileChange, Header, ImageSource,
+    LayerRecord, Line, Outcome, RealRegistry, SCHEMA, Skipped, StepOutput, TrialKey, TrialRecord,
+    Verification,
 };
 pub use scan::{Block, LineView, Scan};
 pub use view::{
-    BuildView, FlowView, LayerView, MeteredView, Text, TraceView, TransferView, TrialView,
-    VertexView,
+    BuildView, FlowView, LayerView, MeteredView, OutputView, Text, TraceView, TransferView,
+    TrialView, VertexView,
 };
 // What a trial's traffic is counted in is part of its record.
 pub use crate::registry::{Count, Direction, Kind};

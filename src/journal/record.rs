@@ -242,6 +242,34 @@ pub struct BuildRecord {
     /// The built image's layers, lowest first; empty where the engine could not be asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerRecord>,
+    /// What steps came out as, where their layers could be looked into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<StepOutput>,
+}
+
+/// What a step came out as: the files of the layer it added, without their times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepOutput {
+    /// The vertex' digest, as in the trace.
+    pub vertex: String,
+    /// Digest over the layer's files: names, modes, owners and contents. Equal for equal outputs
+    /// whenever they were made, unlike a layer's own digest, which depends on files' times.
+    pub content: String,
+    /// How it differs from what the step of this name came out as earlier in the run, where it was
+    /// seen for the first time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differs: Vec<Difference>,
+}
+
+/// How a step's output differs from another of the same step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The other's [`StepOutput::content`].
+    pub from: String,
+    /// Paths in the image without a leading `/`; the first 20, sorted.
+    pub files: Vec<String>,
+    /// How many there are in all.
+    pub count: usize,
 }
 
 /// One layer of a built image.

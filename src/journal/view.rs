@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::record::{BuildRecord, Outcome, TrialRecord};
+use super::record::{BuildRecord, Difference, Outcome, StepOutput, TrialRecord};
 use crate::registry::{CacheSize, Direction, Flow, Kind};
 use crate::trace::{Interval, Vertex};
 use crate::units::{Bytes, Nanos};
@@ -57,6 +57,8 @@ pub struct BuildView<'a> {
     pub import_errors: Vec<Text<'a>>,
     #[serde(default)]
     pub layers: Vec<LayerView<'a>>,
+    #[serde(default)]
+    pub outputs: Vec<OutputView<'a>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -92,6 +94,16 @@ pub struct LayerView<'a> {
     #[serde(borrow)]
     pub diff_id: Text<'a>,
     pub bytes: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct OutputView<'a> {
+    #[serde(borrow)]
+    pub vertex: Text<'a>,
+    pub content: Text<'a>,
+    /// Seldom there, so nothing of it is borrowed.
+    #[serde(default)]
+    pub differs: Vec<Difference>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -162,6 +174,17 @@ impl<'a> From<&'a BuildRecord> for BuildView<'a> {
             layers: layers
                 .map(|layer| LayerView { diff_id: Text::from(&layer.diff_id), bytes: layer.bytes })
                 .collect(),
+            outputs: build.outputs.iter().map(OutputView::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a StepOutput> for OutputView<'a> {
+    fn from(output: &'a StepOutput) -> Self {
+        Self {
+            vertex: Text::from(&output.vertex),
+            content: Text::from(&output.content),
+            differs: output.differs.clone(),
         }
     }
 }

@@ -355,6 +355,7 @@ mod tests {
             import_errors: vec![],
             exporter_response: Default::default(),
             layers: vec![],
+            outputs: vec![],
         }
     }
 

@@ -4,7 +4,9 @@
 //! by the earlier one, says nothing about the strategy, so the first build in which a step appears
 //! decides whether it was reused.
 
-use crate::journal::{BuildView, Count, Direction, Kind, Outcome, TrialView, VertexView};
+use crate::journal::{
+    BuildView, Count, Difference, Direction, Kind, Outcome, TrialView, VertexView,
+};
 use crate::units::{Bytes, Nanos};
 
 use super::names::{Name, Names};
@@ -31,6 +33,8 @@ pub struct StepRow {
     pub build: usize,
     /// Running it, or fetching it where a cache served it; time in several builds is added up.
     pub time: Nanos,
+    /// The files of its layer, see [`crate::journal::StepOutput::content`]; none where unknown.
+    pub output: Option<Name>,
 }
 
 /// One build of one trial.
@@ -94,6 +98,8 @@ pub struct TrialRow {
     pub builds: Vec<BuildRow>,
     /// The distinct steps, in the order in which they were first seen.
     pub steps: Vec<StepRow>,
+    /// How outputs that were new in this trial differ from earlier ones of the same steps.
+    pub differences: Vec<(Name, Difference)>,
     pub traffic: Traffic,
     /// What the strategy's own repositories held afterwards; none in journals that did not weigh it.
     pub stored: Option<Bytes>,
@@ -132,8 +138,12 @@ pub fn reduce(
 ) -> TrialRow {
     let (strategy, link) = place;
     let mut steps: Vec<StepRow> = vec![];
-    let mut builds = vec![];
+    let (mut builds, mut differences) = (vec![], vec![]);
     for build in &trial.builds {
+        for output in &build.outputs {
+            let content = names.number(output.content.as_str());
+            differences.extend(output.differs.iter().map(|other| (content, other.clone())));
+        }
         let activities = activities_of(build);
         add_steps((builds.len(), build), &activities, kept, names, &mut steps);
         builds.push(build_row(build, &activities, names));
@@ -151,6 +161,7 @@ pub fn reduce(
         outcome: trial.outcome.clone(),
         builds,
         steps,
+        differences,
         traffic,
         stored: stored(trial),
         engine_start: trial.engine_start,
@@ -196,6 +207,9 @@ fn add_steps(
             continue;
         }
         let name = names.number(vertex.name.as_str());
+        let mut outputs = build.outputs.iter();
+        let output = outputs.find(|output| output.vertex == vertex.digest);
+        let output = output.map(|output| names.number(output.content.as_str()));
         let there = kept || fetched[place];
         let state = match (vertex.cached, there) {
             (false, _) => StepState::Rebuilt,
@@ -211,8 +225,12 @@ fn add_steps(
             .filter(|(vertex, activity)| *vertex == place && activity.phase == wanted)
             .map(|(_, activity)| activity.interval.end.saturating_sub(activity.interval.start))
             .sum();
-        match steps.iter().position(|known| known.name == name) {
-            None => steps.push(StepRow { name, state, build: number, time }),
+        let known = steps.iter().position(|known| known.name == name);
+        if let Some(known) = known {
+            steps[known].output = steps[known].output.or(output);
+        }
+        match known {
+            None => steps.push(StepRow { name, state, build: number, time, output }),
             // `COPY --link` makes two vertices with one name; the step is cached if both are.
             Some(known) if known >= earlier => {
                 steps[known].state = steps[known].state.min(state);
@@ -291,6 +309,7 @@ mod tests {
                     import_errors: vec![],
                     exporter_response: Default::default(),
                     layers: vec![],
+                    outputs: vec![],
                 })
                 .collect(),
             ..TrialRecord::new(key, Outcome::Built)

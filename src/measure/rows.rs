@@ -51,6 +51,10 @@ impl Rows {
             trial.link = links[trial.link];
             for step in &mut trial.steps {
                 step.name = translate(step.name);
+                step.output = step.output.map(translate);
+            }
+            for (content, _) in &mut trial.differences {
+                *content = translate(*content);
             }
             for build in &mut trial.builds {
                 build.target = build.target.map(translate);

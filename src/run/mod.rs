@@ -292,6 +292,7 @@ async fn play(
         engines: &*engines,
         scratch,
         bases: bases::Bases::default(),
+        outputs: trial::Outputs::default(),
     };
     let clock = Instant::now();
     setup.bases = bases::ready(&setup, commits).await?;
@@ -358,6 +359,7 @@ struct Setup<'a> {
     engines: &'a dyn Engines,
     scratch: &'a Path,
     bases: bases::Bases,
+    outputs: trial::Outputs,
 }
 
 /// What images that are not pushed are called, before their stage.

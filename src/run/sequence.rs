@@ -101,6 +101,7 @@ impl<'a> Sequence<'a> {
             host_network: terms.host_network,
             contexts: &setup.bases.contexts,
             registry: setup.registry,
+            outputs: &setup.outputs,
             plan: &cache_plan,
             context: context.path(),
             dockerfile: &scenario.build.dockerfile,

@@ -124,6 +124,7 @@ fn trial(key: TrialKey, steps: &[Step], warm: bool, factor: f64) -> TrialRecord 
             import_errors: vec![],
             exporter_response: Default::default(),
             layers: vec![],
+            outputs: vec![],
         }],
         checkout: Nanos(1),
         metered: Metered {

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use cachefrom::explain::{
-    Advice, AdviceKind, Cause, FileKind, InstructionChange, Miss, TrialMisses, advice, explain,
+    Advice, AdviceKind, Cause, Differing, Evidence, FileKind, InstructionChange, Miss, Output,
+    TrialMisses, advice, explain,
 };
 use cachefrom::journal::Recorded;
 use cachefrom::measure::{Analysis, steps};
@@ -201,6 +202,58 @@ fn a_log_file_that_nobody_ignores() {
         assert!(gone, "{files:?}");
         assert!(firsts(&trials, strategy, 3).is_empty());
     }
+}
+
+/// The miss at `commit` whose step contains `step`.
+fn miss<'a>(trials: &'a [TrialMisses], strategy: &str, commit: usize, step: &str) -> &'a Miss {
+    let trial = |trial: &&TrialMisses| (&*trial.strategy, trial.commit) == (strategy, commit);
+    let trial = trials.iter().find(trial).unwrap();
+    trial.misses.iter().find(|miss| miss.step.contains(step)).unwrap()
+}
+
+#[test]
+fn a_run_that_gives_another_file_each_time() {
+    let trials = explained("nondeterministic-run");
+    let different = |output: &Option<Output>, file: &str| {
+        let files = vec![file.to_owned()];
+        *output == Some(Output::Different(Differing { files, count: 1 }))
+    };
+    for strategy in ["local", "registry-max"] {
+        file(first(&trials, strategy, 1), "COPY list", "list.txt", FileKind::Content);
+        let rewritten = first(&trials, strategy, 2);
+        assert!(matches!(rewritten.cause, Cause::Instruction { .. }), "{rewritten:?}");
+        for commit in [1, 2] {
+            // What the stage makes the same is reused by whoever copies it.
+            let trial = trials.iter().find(|t| (&*t.strategy, t.commit) == (strategy, commit));
+            let counted = |miss: &Miss| miss.step.starts_with("[counted");
+            assert!(!trial.unwrap().misses.iter().any(counted), "{strategy} at {commit}");
+            let random = miss(&trials, strategy, commit, "uuid");
+            let unstable = random.unstable.as_ref().unwrap();
+            assert_eq!((&*unstable.files, unstable.count), (&["stamp.txt".to_owned()][..], 1));
+            let counting = miss(&trials, strategy, commit, "wc -l");
+            assert_eq!(counting.unstable, None, "it makes the same each time");
+            let release = miss(&trials, strategy, commit, "[release 2/2]");
+            let Cause::Stage { stage, output, .. } = &release.cause else { panic!("{release:?}") };
+            assert!(stage == "stamped" && different(output, "stamped.txt"), "{release:?}");
+            assert_eq!(release.evidence, Evidence::Known);
+        }
+        // The parent was rebuilt with the same output, and the step below missed all the same.
+        let below = miss(&trials, strategy, 2, "uuid");
+        let Cause::Above { step, output } = &below.cause else { panic!("{below:?}") };
+        assert!(step.contains("wc -l") && *output == Some(Output::Same), "{below:?}");
+        let below = miss(&trials, strategy, 1, "wc -l");
+        let Cause::Above { output, .. } = &below.cause else { panic!("{below:?}") };
+        assert!(different(output, "list.txt"), "{below:?}");
+    }
+    // Only a cache of all stages has the layers of those that are no target.
+    let copied = miss(&trials, "registry-max", 1, "[stamped 2/3]");
+    let Cause::Stage { output, unstable: Some(by), .. } = &copied.cause else {
+        panic!("{copied:?}")
+    };
+    assert!(different(output, "stamp.txt") && by.contains("uuid"), "{copied:?}");
+    let copied = miss(&trials, "local", 1, "[stamped 2/3]");
+    assert!(matches!(copied.cause, Cause::Stage { output: None, .. }), "{copied:?}");
+    assert_eq!(copied.evidence, Evidence::Inferred);
 }
 
 /// How many steps `policy` reused at `commit`, and how many there were.
