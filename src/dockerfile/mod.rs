@@ -207,11 +207,25 @@ impl Dockerfile {
         let steps: Vec<_> = instructions.filter(|(_, instruction)| instruction.is_step()).collect();
         // The total also counts a `FROM` of an image and the triggers (`ONBUILD`) of that image.
         let before = total.checked_sub(steps.len())?;
-        let (instruction, found) = *steps.get(number.checked_sub(1 + before)?)?;
         let text = text.strip_prefix("LINK ").unwrap_or(text);
-        text.strip_prefix(found.keyword.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '<']))
-            .then_some(Place { stage, instruction })
+        let is = |(_, found): &&(usize, &Instruction)| {
+            text.strip_prefix(found.keyword.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '<']))
+        };
+        let says = |(_, found): &&(usize, &Instruction)| {
+            let words = [found.keyword.as_str()].into_iter().chain(found.text.split_whitespace());
+            text.split_whitespace().eq(words)
+        };
+        let at = |index: Option<usize>| index.and_then(|index| steps.get(index));
+        let found = at(number.checked_sub(1 + before)).filter(is);
+        // Where another image was put in the `FROM`'s place by name, it is counted and has no number
+        // (`dockerfile2llb/convert.go`, named contexts).
+        let unnumbered = || at(number.checked_sub(1)).filter(|_| before == 1).filter(says);
+        let (instruction, _) = match found {
+            Some(found) if says(&found) => found,
+            found => unnumbered().or(found)?,
+        };
+        Some(Place { stage, instruction: *instruction })
     }
 }
 

@@ -64,6 +64,22 @@ fn a_step_is_found_by_stage_and_position() {
 }
 
 #[test]
+fn a_step_is_found_where_the_from_was_replaced_and_has_no_number() {
+    let dockerfile =
+        parse("FROM busybox AS a\nCOPY x /x\nRUN one\nRUN two\nFROM busybox\nRUN $V\n");
+    let line = |name: &str| {
+        dockerfile.find_step(name).and_then(|p| dockerfile.at(p)).map(|i| i.first_line)
+    };
+    assert_eq!(line("[a 1/4] COPY x /x"), Some(2));
+    assert_eq!(line("[a 2/4] RUN one"), Some(3));
+    assert_eq!(line("[a 3/4] RUN two"), Some(4));
+    // Numbered as usual, where it was not; and a value is not the variable's name.
+    assert_eq!(line("[a 3/4] RUN one"), Some(3));
+    assert_eq!(line("[stage-1 2/2] RUN value"), Some(6));
+    assert_eq!(line("[stage-1 1/2] RUN value"), None);
+}
+
+#[test]
 fn variables_are_those_that_stand_above() {
     let dockerfile = parse(TEXT);
     let args = BTreeMap::from([("SHA".to_owned(), "abc".to_owned())]);
