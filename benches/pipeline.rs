@@ -213,6 +213,7 @@ fn record(trial: usize, round: usize, strategy: &str) -> TrialRecord {
         engine_stop: None,
         checkout: Nanos(2_000_000),
         cache_records_before: 0,
+        collected: None,
         metered: Default::default(),
     }
 }

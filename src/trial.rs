@@ -4,6 +4,7 @@
 //! order trials run and what happens after a failure belong to `run`. A failed build is an
 //! outcome, not an error.
 
+mod held;
 mod layers;
 mod listing;
 mod outputs;
@@ -29,6 +30,7 @@ use crate::trace::Update;
 use crate::units::Nanos;
 
 pub use crate::buildkit::Worker;
+pub use held::Held;
 pub use outputs::Outputs;
 
 /// Where what BuildKit says while it builds a target goes.
@@ -45,6 +47,8 @@ pub struct Setting<'a> {
     /// What to take instead of images that a `FROM` names.
     pub contexts: &'a BTreeMap<String, String>,
     pub registry: &'a Registry,
+    /// What a kept engine held during the trial before.
+    pub held: Option<&'a Held>,
     /// What steps came out as in the run's trials so far.
     pub outputs: &'a Outputs,
     pub plan: &'a CachePlan,
@@ -96,6 +100,14 @@ pub struct Built {
     images: BTreeMap<String, String>,
     /// What the engine's history calls each build.
     references: Vec<String>,
+    held: Held,
+}
+
+impl Built {
+    /// What the engine's build cache held before and after the builds; for kept engines.
+    pub fn held(&self) -> Held {
+        self.held.clone()
+    }
 }
 
 /// Runs the builds. Every way in which they can end is in the outcome of [`inspect`]'s record.
@@ -105,7 +117,8 @@ pub async fn build(setting: &Setting<'_>) -> Built {
         checkout: setting.checkout,
         ..TrialRecord::new(setting.key.clone(), Outcome::Built)
     };
-    let mut built = Built { record, images: BTreeMap::new(), references: vec![] };
+    let mut built =
+        Built { record, images: BTreeMap::new(), references: vec![], held: Held::default() };
     if let Err(outcome) = observe(setting, &mut built).await {
         built.record.outcome = outcome;
     }
@@ -114,7 +127,7 @@ pub async fn build(setting: &Setting<'_>) -> Built {
 
 /// Verifies what was built and looks at its layers, on the same engine; nothing here is timed.
 pub async fn inspect(setting: &Setting<'_>, built: Built) -> TrialRecord {
-    let Built { mut record, images, references } = built;
+    let Built { mut record, images, references, .. } = built;
     if record.outcome != Outcome::Built {
         return record;
     }
@@ -145,7 +158,7 @@ async fn look_into_outputs(setting: &Setting<'_>, references: &[String], record:
 }
 
 async fn observe(setting: &Setting<'_>, built: &mut Built) -> Result<(), Outcome> {
-    let Built { record, images, references } = built;
+    let Built { record, images, references, held } = built;
     let connection = Connection::open(&address(setting.engine.control())).await.map_err(broken)?;
     if setting.prune {
         buildkit::prune(&connection).await.map_err(broken)?;
@@ -153,7 +166,10 @@ async fn observe(setting: &Setting<'_>, built: &mut Built) -> Result<(), Outcome
     let fresh = setting.plan.engine == EngineUse::Fresh;
     let proved = async { if fresh { setting.engine.prove_new().await } else { Ok(()) } };
     let (records, proved) = tokio::join!(buildkit::disk_usage(&connection), proved);
-    record.cache_records_before = records.map_err(broken)?;
+    let records = records.map_err(broken)?;
+    record.cache_records_before = records.len();
+    *held = Held::of(&records);
+    record.collected = setting.held.and_then(|before| before.lost(held));
     proved.map_err(broken)?;
     if fresh && record.cache_records_before > 0 {
         let count = record.cache_records_before;
@@ -184,6 +200,10 @@ async fn observe(setting: &Setting<'_>, built: &mut Built) -> Result<(), Outcome
             return Err(Outcome::BuildFailed { step, exit_code, message, log });
         }
         images.insert(build.target.clone().unwrap_or_default(), image_name(setting, build));
+    }
+    if !fresh {
+        let records = buildkit::disk_usage(&connection).await.map_err(broken)?;
+        *held = Held::of(&records).or(held);
     }
     Ok(())
 }

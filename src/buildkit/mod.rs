@@ -25,4 +25,4 @@ pub use solve::{
 };
 pub use status::Fold;
 pub use walk::{WalkError, context_entries};
-pub use worker::{Worker, disk_usage, prune, worker};
+pub use worker::{CacheRecord, Worker, disk_usage, prune, worker};

@@ -6,10 +6,11 @@
 use std::time::{Duration, Instant};
 
 use bollard_buildkit_proto::moby::buildkit::v1::{
-    DiskUsageRequest, ListWorkersRequest, PruneRequest,
+    DiskUsageRequest, ListWorkersRequest, PruneRequest, UsageRecord,
 };
 
 use super::channel::{BuildkitError, Connection};
+use crate::units::Bytes;
 
 /// How long results that a build just let go of may keep an engine from being empty.
 const PRUNING: Duration = Duration::from_secs(30);
@@ -44,10 +45,26 @@ pub async fn worker(connection: &Connection) -> Result<Worker, BuildkitError> {
     })
 }
 
-/// How many records the engine's build cache holds.
-pub async fn disk_usage(connection: &Connection) -> Result<usize, BuildkitError> {
+/// One record of an engine's build cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheRecord {
+    /// What it is of, in BuildKit's words: a step's name, a pulled image, a cache mount.
+    pub description: String,
+    /// `regular`, `exec.cachemount`, `source.local` and others (buildkit `client/diskusage.go`).
+    pub kind: String,
+    pub bytes: Bytes,
+}
+
+/// What the engine's build cache holds.
+pub async fn disk_usage(connection: &Connection) -> Result<Vec<CacheRecord>, BuildkitError> {
     let answer = connection.control().disk_usage(DiskUsageRequest::default()).await;
-    Ok(answer.map_err(BuildkitError::call("Control.DiskUsage"))?.into_inner().record.len())
+    let answer = answer.map_err(BuildkitError::call("Control.DiskUsage"))?.into_inner();
+    let record = |record: UsageRecord| CacheRecord {
+        description: record.description,
+        kind: record.record_type,
+        bytes: Bytes(u64::try_from(record.size).unwrap_or(0)),
+    };
+    Ok(answer.record.into_iter().map(record).collect())
 }
 
 /// Empties the engine's build cache. That is not the same as an engine that never built: blobs of
@@ -60,7 +77,7 @@ pub async fn prune(connection: &Connection) -> Result<(), BuildkitError> {
         let mut pruned = connection.control().prune(request).await.map_err(&call)?.into_inner();
         while pruned.message().await.map_err(&call)?.is_some() {}
         // Results are let go of a moment after the build that made them.
-        let left = disk_usage(connection).await?;
+        let left = disk_usage(connection).await?.len();
         if left == 0 {
             return Ok(());
         }

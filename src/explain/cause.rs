@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::units::Bytes;
+
 /// Why a step was rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
@@ -69,6 +71,17 @@ pub enum Cause {
     LeftOut {
         /// `min` or `inline`.
         mode: String,
+    },
+    /// The kept engine had let go of build-cache records, by garbage collection or a prune.
+    Collected {
+        /// The commit before whose builds they were found to be gone.
+        commit: usize,
+        /// How many were.
+        records: usize,
+        /// How large they were, in bytes, as BuildKit's disk usage counts them.
+        bytes: Bytes,
+        /// Whether one of them was of this very step.
+        own: bool,
     },
     /// Nothing that the journal holds tells: every input is as it was when the cache was written.
     Unexplained {
@@ -171,6 +184,7 @@ impl Cause {
             Self::Stage { output: None, .. }
             | Self::LeftOut { .. }
             | Self::Overwritten { .. }
+            | Self::Collected { own: false, .. }
             | Self::Unexplained { .. } => Evidence::Inferred,
             _ => Evidence::Known,
         }
@@ -193,6 +207,7 @@ impl Cause {
             Self::Above { .. } => "above",
             Self::Stage { .. } => "stage",
             Self::LeftOut { .. } => "left-out",
+            Self::Collected { .. } => "collected",
             Self::Unexplained { .. } => "unexplained",
         }
     }

@@ -8,6 +8,7 @@ use crate::measure::{Analysis, Name, StepRow, StepState, TrialRow};
 use crate::strategy::EngineUse;
 
 use super::cause::Cause;
+use super::collected::Collections;
 use super::compare::{Comparison, Revision, steps};
 use super::depends::{above, cache_mounts, takes_from};
 use super::files::Files;
@@ -38,6 +39,7 @@ pub struct Explainer<'a> {
     pub(super) analysis: &'a Analysis,
     pub(super) revisions: Vec<Revision<'a>>,
     pub(super) outputs: Outputs<'a>,
+    collected: Collections<'a>,
     pub(super) unstable: Unstable,
     files: Files<'a>,
     sources: Sources<'a>,
@@ -76,6 +78,7 @@ impl<'a> Explainer<'a> {
         Self {
             analysis,
             outputs,
+            collected: Collections::new(&analysis.trials),
             unstable: Unstable::new(),
             revisions,
             files: Files::new(commits),
@@ -266,7 +269,9 @@ impl<'a> Explainer<'a> {
             return Cause::ImportFailed { message: self.analysis.text(*message).to_owned() };
         }
         if holding {
-            return unexplained;
+            let held: Option<usize> = unaffected.iter().map(|source| source.commit).max();
+            let collected = held.and_then(|held| self.collected.since(row, held, self.text(step)));
+            return collected.unwrap_or(unexplained);
         }
         let left_out = unaffected.iter().find_map(|source| match &source.extent {
             Extent::Image(mode) => Some(mode.clone()),

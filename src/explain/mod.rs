@@ -7,6 +7,7 @@
 
 mod advice;
 mod cause;
+mod collected;
 mod compare;
 mod cost;
 mod depends;

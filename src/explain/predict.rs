@@ -64,6 +64,7 @@ pub fn predict(analysis: &Analysis, tree: CommitRecord) -> Vec<Prediction> {
             stored: None,
             engine_start: None,
             checkout: Nanos(0),
+            collected: None,
         };
         found.extend(of_strategy(&mut explainer, &row, strategy));
     }

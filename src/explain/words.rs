@@ -64,6 +64,15 @@ pub fn sentence(cause: &Cause, header: &Header) -> String {
             "nothing changed: a cache of {} holds the final image's layers, and this step has none there",
             if mode == "min" { "mode=min" } else { "type=inline" }
         ),
+        Cause::Collected { commit: place, records, bytes, own } => {
+            let held = if *own { "no longer held it" } else { "may no longer have held it" };
+            let were = if *records == 1 { "record was" } else { "records were" };
+            format!(
+                "the engine {held}: {records} build cache {were} gone before {}, {bytes} in all, by garbage \
+                 collection or a prune",
+                commit(*place)
+            )
+        }
         Cause::Unexplained { caches: 2.. } => {
             "nothing that is recorded changed, and a cache that could be read should hold it; BuildKit does not \
              always find what one of several caches holds (moby/buildkit#6418)"

@@ -171,6 +171,10 @@ pub struct TrialRecord {
     pub checkout: Nanos,
     /// Build-cache records in the engine before the first build; a fresh trial needs 0.
     pub cache_records_before: usize,
+    /// What a kept engine's build cache held during the trial before and no longer held when this one
+    /// began; absent where nothing was gone, and for new engines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected: Option<Collected>,
     /// What crossed to and from the registry during the builds.
     pub metered: Metered,
 }
@@ -187,6 +191,7 @@ impl TrialRecord {
             engine_stop: None,
             checkout: Nanos::default(),
             cache_records_before: 0,
+            collected: None,
             metered: Metered::default(),
         }
     }
@@ -207,6 +212,16 @@ impl TrialRecord {
     pub fn pushed(&self) -> Bytes {
         self.metered.pushed()
     }
+}
+
+/// Build-cache records that a kept engine let go of: by garbage collection, or by a prune.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    pub records: usize,
+    /// As BuildKit's disk usage counts them.
+    pub bytes: Bytes,
+    /// What they were of, in BuildKit's words; the first 100, sorted.
+    pub of: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

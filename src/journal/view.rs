@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::record::{BuildRecord, Difference, Outcome, StepOutput, TrialRecord};
+use super::record::{BuildRecord, Collected, Difference, Outcome, StepOutput, TrialRecord};
 use crate::registry::{CacheSize, Direction, Flow, Kind};
 use crate::trace::{Interval, Vertex};
 use crate::units::{Bytes, Nanos};
@@ -43,6 +43,9 @@ pub struct TrialView<'a> {
     pub builds: Vec<BuildView<'a>>,
     pub engine_start: Option<Nanos>,
     pub checkout: Nanos,
+    /// Seldom there, so nothing of it is borrowed.
+    #[serde(default)]
+    pub collected: Option<Collected>,
     pub metered: MeteredView<'a>,
 }
 
@@ -151,6 +154,7 @@ impl<'a> From<&'a TrialRecord> for TrialView<'a> {
             builds: trial.builds.iter().map(BuildView::from).collect(),
             engine_start: trial.engine_start,
             checkout: trial.checkout,
+            collected: trial.collected.clone(),
             metered: MeteredView {
                 flows: trial.metered.flows.iter().map(FlowView::from).collect(),
                 stored: stored

@@ -5,7 +5,7 @@
 //! decides whether it was reused.
 
 use crate::journal::{
-    BuildView, Count, Difference, Direction, Kind, Outcome, TrialView, VertexView,
+    BuildView, Collected, Count, Difference, Direction, Kind, Outcome, TrialView, VertexView,
 };
 use crate::units::{Bytes, Nanos};
 
@@ -105,6 +105,8 @@ pub struct TrialRow {
     pub stored: Option<Bytes>,
     pub engine_start: Option<Nanos>,
     pub checkout: Nanos,
+    /// What a kept engine had let go of since the trial before.
+    pub collected: Option<Collected>,
 }
 
 impl TrialRow {
@@ -166,6 +168,7 @@ pub fn reduce(
         stored: stored(trial),
         engine_start: trial.engine_start,
         checkout: trial.checkout,
+        collected: trial.collected.clone(),
     }
 }
 

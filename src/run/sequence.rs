@@ -9,7 +9,7 @@ use crate::journal::{Outcome, TrialKey, TrialRecord};
 use crate::registry::FarEnd;
 use crate::strategy::{EngineUse, Position, Standing, Strategy, plan};
 use crate::trace::Update;
-use crate::trial;
+use crate::trial::{self, Held};
 use crate::units::Nanos;
 
 use super::{Event, Setup, Turn, Way, local_name};
@@ -29,6 +29,8 @@ pub struct Sequence<'a> {
     last: usize,
     /// The engine of the next trial: kept, or new.
     ready: Option<Ready>,
+    /// What the kept engine's build cache held during the trial before.
+    held: Option<Held>,
 }
 
 /// An engine for the next trial, or why there is none.
@@ -49,7 +51,7 @@ impl<'a> Sequence<'a> {
         let shared_key = format!("cachefrom:{name}:r{round}:l{link}:{}", strategy.name);
         let folder = format!("r{round}-l{link}-{}", strategy.name);
         let local_caches = setup.scratch.join("caches").join(folder);
-        Self { setup, strategy, local_caches, repo, shared_key, last, ready: None }
+        Self { setup, strategy, local_caches, repo, shared_key, last, ready: None, held: None }
     }
 
     /// The trial of the commit at `index`.
@@ -101,6 +103,7 @@ impl<'a> Sequence<'a> {
             host_network: terms.host_network,
             contexts: &setup.bases.contexts,
             registry: setup.registry,
+            held: if started { None } else { self.held.as_ref() },
             outputs: &setup.outputs,
             plan: &cache_plan,
             context: context.path(),
@@ -122,7 +125,9 @@ impl<'a> Sequence<'a> {
         let built = trial::build(&setting).await;
         setup.registry.arm(&[]);
         if !fresh {
+            let held = built.held();
             let record = trial::inspect(&setting, built).await;
+            self.held = Some(held);
             // An engine that broke is not used again: the next commit starts a new one.
             if !matches!(record.outcome, Outcome::Broken { .. }) {
                 self.ready = Some(Ok(engine));

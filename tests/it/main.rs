@@ -4,6 +4,7 @@ mod builders; // engines elsewhere: by TLS, and several at once
 mod buildx; // the peer: docker buildx on engines of its own
 mod check; // runs held against baselines, and what CI sees of it
 mod chromium; // the HTML report in a real browser
+mod collected; // what a kept engine lets go of between trials
 mod content; // a warm image holds what a cold one does
 mod docker_registry; // the peer: Debian's docker-registry
 mod end_to_end; // the whole program on real engines
