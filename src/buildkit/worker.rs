@@ -21,6 +21,8 @@ const PRUNE_AGAIN: Duration = Duration::from_millis(100);
 pub struct Worker {
     /// `v0.25.1`; empty where it is not told.
     pub version: String,
+    /// What it builds for where nothing is said, `linux/amd64`; empty where it is not told.
+    pub platform: String,
     /// `overlayfs`; empty on an engine that keeps images in graph drivers.
     pub snapshotter: String,
     /// Whether it is the one inside dockerd.
@@ -34,7 +36,14 @@ pub async fn worker(connection: &Connection) -> Result<Worker, BuildkitError> {
     let Some(record) = answer.record.into_iter().next() else { return Ok(Worker::default()) };
     // dockerd sets this label only where its images are containerd's (moby `worker/worker.go`).
     let label = |name: &str| record.labels.get(name).cloned().unwrap_or_default();
+    // The first is the machine's own (buildkit `util/archutil`, `SupportedPlatforms`).
+    let platform = record.platforms.first().map(|platform| {
+        let parts = [&platform.os, &platform.architecture, &platform.variant];
+        let parts = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join("/")
+    });
     Ok(Worker {
+        platform: platform.unwrap_or_default(),
         snapshotter: label("org.mobyproject.buildkit.worker.snapshotter"),
         in_docker: connection.is_docker()
             || record

@@ -5,7 +5,8 @@
 use crate::measure::statistics::Paired;
 use crate::measure::{Analysis, Cell, CellStep, Place, StepState};
 
-use super::matching::{differences, pairs, place, steps};
+use super::base;
+use super::matching::{StepPair, differences, pairs, place, steps};
 
 /// A Markdown text that reads well on a terminal too: a table by cell, then what differs by step,
 /// then what makes the comparison weaker. Each run has the name it is shown under.
@@ -24,7 +25,11 @@ pub fn comparison(runs: &[(String, Analysis)]) -> String {
             rows.push(row("", name, pair.after, Some(cell)));
             for step in steps((first, cell), (*other, pair.after)) {
                 if let Some(text) = difference(first_name, name, step.before, step.after) {
-                    changes.push(format!("{place}: {text}"));
+                    let below = step.after.filter(|_| is_lost(&step)).and_then(|(step, _)| {
+                        base::changed((first, cell.commit), (other, pair.after.commit), step)
+                    });
+                    let because = below.map(|below| format!(": {below}")).unwrap_or_default();
+                    changes.push(format!("{place}: {text}{because}"));
                 }
             }
         }
@@ -42,6 +47,9 @@ pub fn comparison(runs: &[(String, Analysis)]) -> String {
             notes.push(format!(
                 "from {first_name} to {name} the machine differs ({differing}): compare reuse, bytes and shares of cold, not seconds"
             ));
+        }
+        for image in base::images(first, other) {
+            notes.push(format!("from {first_name} to {name} {image}"));
         }
         if first.header.scenario != other.header.scenario {
             let (was, is) = (&first.header.scenario, &other.header.scenario);
@@ -98,6 +106,13 @@ fn difference(first: &str, other: &str, before: Side<'_>, after: Side<'_>) -> Op
         (None, Some(is)) => Some(format!("`{name}` only in {other}, {is}")),
         _ => None,
     }
+}
+
+/// Whether a step was reused in the first run and is rebuilt in the other.
+fn is_lost(step: &StepPair<'_>) -> bool {
+    let state = |side: Side<'_>| side.and_then(|(_, step)| step.state());
+    let was = state(step.before).is_some_and(|state| state != StepState::Rebuilt);
+    was && state(step.after) == Some(StepState::Rebuilt)
 }
 
 /// A Markdown table whose columns are aligned as plain text too.

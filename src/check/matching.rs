@@ -136,6 +136,13 @@ pub fn differences(before: &Environment, after: &Environment) -> Vec<String> {
         .filter(|(_, before, after)| before != after)
         .map(|(what, before, after)| format!("{what} was {before:?} and is {after:?}"))
         .collect();
+    // Older journals do not say what these were.
+    let told = [
+        ("platform", &before.platform, &after.platform),
+        ("network mode", &before.network, &after.network),
+    ];
+    let told = told.iter().filter(|(_, was, is)| !was.is_empty() && !is.is_empty() && was != is);
+    found.extend(told.map(|(what, was, is)| format!("{what} was {was:?} and is {is:?}")));
     if before.cores != after.cores {
         found.push(format!("there were {} cores and are {}", before.cores, after.cores));
     }

@@ -5,6 +5,7 @@
 //! runs are never compared in seconds, only in shares of their own cold builds.
 
 mod assertions;
+mod base;
 mod baseline;
 mod compare;
 mod finding;
@@ -77,6 +78,7 @@ pub fn check(
             "the machines differ; reuse, bytes and shares of cold are compared, not seconds";
         warnings.insert(0, sentence.into());
     }
+    warnings.extend(base::images(baseline, candidate));
     if !pairs.new.is_empty() {
         let names: Vec<String> = pairs.new.iter().map(ToString::to_string).collect();
         warnings.push(format!("not in the baseline: {}", names.join(", ")));

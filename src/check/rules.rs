@@ -7,6 +7,7 @@ use crate::journal::Direction;
 use crate::measure::{Analysis, Cell, CellStep};
 use crate::units::Bytes;
 
+use super::base;
 use super::finding::{Finding, Rule, Verdict};
 use super::matching::{Pair, StepPair, steps};
 use super::step::StepName;
@@ -24,7 +25,9 @@ pub fn of_pair(
         return found;
     }
     let pairs = steps((before, pair.before), (after, pair.after));
-    found.extend(reuse(pair, &pairs));
+    let below =
+        |name: &str| base::changed((before, pair.before.commit), (after, pair.after.commit), name);
+    found.extend(reuse(pair, &pairs, &below));
     found.extend(flaky(pair, &pairs));
     for (rule, direction, tolerance) in [
         (Rule::Pulled, Direction::Pull, tolerances.pulled),
@@ -66,7 +69,12 @@ fn always_rebuilt(step: &CellStep) -> bool {
     step.rebuilt > 0 && step.cached + step.lazy == 0
 }
 
-fn reuse(pair: &Pair<'_>, steps: &[StepPair<'_>]) -> Vec<Finding> {
+/// `below` says what a step stands on that differs from the baseline.
+fn reuse(
+    pair: &Pair<'_>,
+    steps: &[StepPair<'_>],
+    below: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Finding> {
     let mut found = vec![];
     let mut open = vec![];
     for step in steps {
@@ -82,7 +90,7 @@ fn reuse(pair: &Pair<'_>, steps: &[StepPair<'_>]) -> Vec<Finding> {
         match step.before {
             Some((_, before)) if always_reused(before) && always_rebuilt(after) => {
                 let time = after.time;
-                let cause = cause(steps, step);
+                let cause = cause(steps, step, below);
                 of(Verdict::Regressed, format!("{name} was reused and is rebuilt ({time}){cause}"));
             }
             Some((_, before)) if always_rebuilt(before) && always_reused(after) => {
@@ -111,7 +119,11 @@ fn reuse(pair: &Pair<'_>, steps: &[StepPair<'_>]) -> Vec<Finding> {
 }
 
 /// Why a step that is rebuilt is: the first one above it in its stage that is rebuilt too.
-fn cause(steps: &[StepPair<'_>], lost: &StepPair<'_>) -> String {
+fn cause(
+    steps: &[StepPair<'_>],
+    lost: &StepPair<'_>,
+    below: &dyn Fn(&str) -> Option<String>,
+) -> String {
     let parsed = |side: Option<(&'_ str, &CellStep)>| {
         side.and_then(|(name, _)| StepName::parse(name).map(|n| (n.stage, n.position)))
     };
@@ -127,12 +139,12 @@ fn cause(steps: &[StepPair<'_>], lost: &StepPair<'_>) -> String {
             }
             _ => false,
         };
-        let cause = if changed {
-            ", because its text changed"
-        } else {
-            ", because what it is made from changed"
+        let below = lost.after.and_then(|(name, _)| below(name));
+        return match (changed, below) {
+            (true, _) => ", because its text changed".into(),
+            (false, Some(below)) => format!(", because {below}"),
+            (false, None) => ", because what it is made from changed".into(),
         };
-        return cause.into();
     };
     let Some((name, _)) = first.after else { return String::new() };
     match (parsed(first.before), parsed(lost.before)) {

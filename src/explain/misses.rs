@@ -7,6 +7,7 @@ use crate::journal::Outcome;
 use crate::measure::{Analysis, Name, StepRow, StepState, TrialRow};
 use crate::strategy::EngineUse;
 
+use super::bases::Bases;
 use super::cause::Cause;
 use super::collected::Collections;
 use super::compare::{Comparison, Revision, steps};
@@ -40,6 +41,7 @@ pub struct Explainer<'a> {
     pub(super) revisions: Vec<Revision<'a>>,
     pub(super) outputs: Outputs<'a>,
     collected: Collections<'a>,
+    bases: Bases<'a>,
     pub(super) unstable: Unstable,
     files: Files<'a>,
     sources: Sources<'a>,
@@ -79,6 +81,7 @@ impl<'a> Explainer<'a> {
             analysis,
             outputs,
             collected: Collections::new(&analysis.trials),
+            bases: Bases::new(analysis),
             unstable: Unstable::new(),
             revisions,
             files: Files::new(commits),
@@ -219,6 +222,8 @@ impl<'a> Explainer<'a> {
         let nearest = self.nearest(row, place, &readable.sources);
         let against = Some(nearest.commit);
         let own = self.compared(nearest.commit, row.commit).own(place).cloned();
+        let revisions = (&self.revisions[nearest.commit], &self.revisions[row.commit]);
+        let own = own.or_else(|| self.bases.moved(row, place, revisions));
         // A step that is as it was is another's doing, unless the cache that was read lacks it.
         let inherited = self.inherited(trial, place);
         let lacking = own.is_some() || (inherited.is_none() && !self.holds(&nearest, row, place));

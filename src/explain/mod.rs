@@ -6,6 +6,7 @@
 //! explained, so an explanation cannot contradict it.
 
 mod advice;
+mod bases;
 mod cause;
 mod collected;
 mod compare;

@@ -59,6 +59,7 @@ pub fn predict(analysis: &Analysis, tree: CommitRecord) -> Vec<Prediction> {
             outcome: Outcome::Built,
             builds: vec![],
             steps: vec![],
+            bases: vec![],
             differences: vec![],
             traffic: Traffic::default(),
             stored: None,

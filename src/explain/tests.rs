@@ -126,6 +126,30 @@ fn every_miss_of_a_published_run_is_explained_and_nothing_else() {
     assert!(all.iter().all(|cost| cost.strategy != "cold"));
 }
 
+/// A published run in which, so it is made to seem, the base image moved between two commits.
+#[test]
+fn a_base_image_that_moved_during_a_run_is_told_with_both_digests() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/jq/2026-11-25/journal.jsonl");
+    let mut recorded = crate::journal::Recorded::read(&path).unwrap();
+    recorded.trials.retain(|trial| trial.key.strategy == "local" && trial.key.commit < 2);
+    let digest = recorded.header.images[0].digest.clone();
+    let another = format!("sha256:{}", "0".repeat(64));
+    let edited = recorded.trials.iter_mut().filter(|trial| trial.key.commit == 1);
+    for vertex in edited.flat_map(|t| &mut t.builds).flat_map(|build| &mut build.trace.vertices) {
+        vertex.name = vertex.name.replace(&digest, &another);
+        vertex.cached = false;
+    }
+    let analysis = Analysis::of(&recorded);
+    let trials: Vec<TrialMisses> = explain(&analysis).collect();
+    let edited = trials.iter().find(|trial| trial.commit == 1).unwrap();
+    let first = &edited.misses[0];
+    let image = |digest: &str| format!("debian:bookworm-slim@{digest}");
+    let moved = Cause::Base { before: image(&digest), after: image(&another) };
+    assert_eq!((&first.cause, first.evidence, first.first), (&moved, Evidence::Known, 0));
+    let of_base = edited.misses.iter().filter(|miss| miss.cause == moved).count();
+    assert!(of_base >= 1 && edited.misses.len() > of_base, "{edited:#?}");
+}
+
 /// The journals that are published, each read whole.
 fn published() -> Vec<(std::path::PathBuf, crate::journal::Recorded)> {
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");

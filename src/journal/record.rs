@@ -116,6 +116,12 @@ pub struct Environment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<RealRegistry>,
     pub storage_driver: String,
+    /// What the engines build for where a Dockerfile does not say; empty where they do not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub platform: String,
+    /// The network of `RUN` steps that do not say: `host` or `default`; empty in older journals.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
     pub kernel: String,
     pub cpu: String,
     pub cores: usize,

@@ -98,6 +98,8 @@ pub struct TrialRow {
     pub builds: Vec<BuildRow>,
     /// The distinct steps, in the order in which they were first seen.
     pub steps: Vec<StepRow>,
+    /// The images of its `FROM`s as BuildKit resolved them, `HOST/NAME:TAG@DIGEST`.
+    pub bases: Vec<Name>,
     /// How outputs that were new in this trial differ from earlier ones of the same steps.
     pub differences: Vec<(Name, Difference)>,
     pub traffic: Traffic,
@@ -140,8 +142,15 @@ pub fn reduce(
 ) -> TrialRow {
     let (strategy, link) = place;
     let mut steps: Vec<StepRow> = vec![];
-    let (mut builds, mut differences) = (vec![], vec![]);
+    let (mut builds, mut differences, mut bases) = (vec![], vec![], vec![]);
     for build in &trial.builds {
+        let froms = build.trace.vertices.iter().filter(|vertex| vertex.is_from());
+        for image in froms.filter_map(|vertex| vertex.name.as_str().split_once("] FROM ")) {
+            let image = names.number(image.1.trim());
+            if !bases.contains(&image) {
+                bases.push(image);
+            }
+        }
         for output in &build.outputs {
             let content = names.number(output.content.as_str());
             differences.extend(output.differs.iter().map(|other| (content, other.clone())));
@@ -163,6 +172,7 @@ pub fn reduce(
         outcome: trial.outcome.clone(),
         builds,
         steps,
+        bases,
         differences,
         traffic,
         stored: stored(trial),

@@ -53,6 +53,9 @@ impl Rows {
                 step.name = translate(step.name);
                 step.output = step.output.map(translate);
             }
+            for image in &mut trial.bases {
+                *image = translate(*image);
+            }
             for (content, _) in &mut trial.differences {
                 *content = translate(*content);
             }

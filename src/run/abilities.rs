@@ -36,7 +36,7 @@ pub fn divide(strategies: &[Strategy], abilities: &Abilities) -> (Vec<Strategy>,
 pub fn foreseen(address: Option<&EngineAddress>, allow_prune: bool) -> Abilities {
     let private = matches!(address, None | Some(EngineAddress::Private(_)));
     let worker =
-        Worker { version: String::new(), snapshotter: "overlayfs".to_owned(), in_docker: true };
+        Worker { snapshotter: "overlayfs".to_owned(), in_docker: true, ..Worker::default() };
     Abilities {
         fresh: engine::fresh(address, allow_prune),
         local: true,

@@ -31,6 +31,8 @@ pub async fn environment(
         limits: vec![],
         registry: None,
         storage_driver,
+        platform: worker.platform.clone(),
+        network: if engines.terms().host_network { "host" } else { "default" }.into(),
         kernel: read_line("/proc/sys/kernel/osrelease"),
         cpu: cpu(),
         cores: std::thread::available_parallelism().map_or(0, usize::from),

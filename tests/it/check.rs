@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cachefrom::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown};
-use cachefrom::check::{Checked, Rule, Tolerances, Verdict, check, merged, pruned, text};
-use cachefrom::journal::{Line, Recorded};
+use cachefrom::check::{
+    Checked, Rule, Tolerances, Verdict, check, comparison, merged, pruned, text,
+};
+use cachefrom::journal::{ImageSource, Line, Recorded};
 use cachefrom::measure::Analysis;
 use proptest::prelude::*;
 
@@ -38,6 +40,81 @@ fn a_copy_moved_above_the_install_is_caught_in_one_round_with_its_cause() {
     let cause = "because [2/5] COPY . . is rebuilt and now comes before it";
     assert!(lost[1].evidence.contains(cause), "{}", lost[1].evidence);
     assert!(checked.of(Verdict::Regressed).any(|finding| finding.rule == Rule::Pushed));
+}
+
+/// A run of `steps` on `debian:12`, which was `digest`; the network mode is the machine's or none.
+fn on_base(steps: &[Step], digest: &str, network: &str) -> Recorded {
+    let mut recorded = recorded(&journal(steps, 1, |_| 1.0));
+    let instructions: Vec<&str> = steps.iter().map(|step| step.text.as_str()).collect();
+    for commit in &mut recorded.header.commits {
+        commit.dockerfile =
+            Some(format!("ARG V=12\nFROM debian:$V\n{}\n", instructions.join("\n")));
+    }
+    let source = "made up".to_owned();
+    let (reference, digest) = ("debian:12".to_owned(), digest.to_owned());
+    recorded.header.images = vec![ImageSource { reference, digest, source }];
+    recorded.header.environment.network = network.to_owned();
+    recorded.header.environment.platform = "linux/amd64".to_owned();
+    recorded
+}
+
+#[test]
+fn a_base_image_that_became_another_is_told_with_both_digests() {
+    let all_lost: Vec<Step> =
+        good().into_iter().map(|step| Step { missed: true, ..step }).collect();
+    let before = on_base(&good(), "sha256:11", "host");
+    let after = on_base(&all_lost, "sha256:22", "host");
+    let because = "because its base image debian:12 was sha256:11 and is sha256:22";
+    let (header, trials) = pruned(&before);
+    let mut lean = before.clone();
+    (lean.header, lean.trials) = (header, trials);
+    let saved = [before, lean];
+    for baseline in saved {
+        let runs = (Analysis::of(&baseline), Analysis::of(&after));
+        let checked = check(&runs.0, &runs.1, &Tolerances::default()).unwrap();
+        let evidence = |name: &str| {
+            let found = checked.of(Verdict::Regressed).find(|f| f.step.as_deref() == Some(name));
+            found.unwrap().evidence.clone()
+        };
+        assert!(evidence("[2/5] COPY lock .").ends_with(because), "{checked:#?}");
+        let below = evidence("[3/5] RUN install");
+        assert!(below.ends_with("because [2/5] COPY lock . above it is rebuilt"), "{below}");
+        let warned = "base image debian:12 was sha256:11 and is sha256:22".to_owned();
+        assert!(checked.warnings.contains(&warned), "{:?}", checked.warnings);
+        let text = comparison(&[("a".to_owned(), runs.0), ("b".to_owned(), runs.1)]);
+        let lost = "`[2/5] COPY lock .` hit in a, missed in b: its base image debian:12 was \
+                    sha256:11 and is sha256:22";
+        assert!(text.contains(lost), "{text}");
+        assert!(text.contains("from a to b base image debian:12 was sha256:11"), "{text}");
+    }
+}
+
+#[test]
+fn another_network_mode_is_told_of_a_run_and_the_same_base_of_nothing() {
+    let lost = steps(&[
+        ("COPY lock .", false),
+        ("RUN install", true),
+        ("COPY . .", true),
+        ("RUN make", true),
+    ]);
+    let evidence = |before: &Recorded, after: &Recorded| {
+        let (before, after) = (Analysis::of(before), Analysis::of(after));
+        let checked = check(&before, &after, &Tolerances::default()).unwrap();
+        let install =
+            |f: &&cachefrom::check::Finding| f.step.as_deref() == Some("[3/5] RUN install");
+        let found = checked.of(Verdict::Regressed).find(install).unwrap().evidence.clone();
+        (found, checked.warnings)
+    };
+    let before = on_base(&good(), "sha256:11", "host");
+    let (found, warnings) = evidence(&before, &on_base(&lost, "sha256:11", "default"));
+    assert!(found.ends_with("because the network mode was host and is default"), "{found}");
+    assert!(warnings.iter().any(|warning| warning.contains("network mode")), "{warnings:?}");
+    let (found, warnings) = evidence(&before, &on_base(&lost, "sha256:11", "host"));
+    assert!(found.ends_with("because what it is made from changed"), "{found}");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    // An older journal does not say what its network was.
+    let (found, _) = evidence(&before, &on_base(&lost, "sha256:11", ""));
+    assert!(found.ends_with("because what it is made from changed"), "{found}");
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! What each trial's `FROM`s were resolved to, by the names of their steps.
+//!
+//! Within one run a base image stays what it is, unless engines get it from a registry of their own
+//! choice and its tag moves in between.
+
+use std::collections::HashMap;
+
+use crate::dockerfile::{self, Place};
+use crate::measure::{Analysis, TrialRow};
+
+use super::cause::Cause;
+use super::compare::Revision;
+use super::depends::above;
+
+/// The images of every trial, by strategy, link, round and commit: `HOST/NAME:TAG@DIGEST`.
+pub struct Bases<'a>(HashMap<(usize, usize, u32, usize), Vec<&'a str>>);
+
+impl<'a> Bases<'a> {
+    pub fn new(analysis: &'a Analysis) -> Self {
+        let names = |row: &TrialRow| row.bases.iter().map(|name| analysis.text(*name)).collect();
+        let key = |row: &TrialRow| (row.strategy, row.link, row.round, row.commit);
+        Self(analysis.trials.iter().map(|row| (key(row), names(row))).collect())
+    }
+
+    /// Another digest of the image that the step at `place` stands right on, against the trial of
+    /// the commit `before` of the same sequence; none where it stands on another step.
+    pub fn moved(
+        &self,
+        row: &TrialRow,
+        place: Place,
+        (before, now): (&Revision<'_>, &Revision<'_>),
+    ) -> Option<Cause> {
+        if above(&now.dockerfile, place).is_some() {
+            return None;
+        }
+        let image = now.base_image(place.stage)?;
+        let digest = |commit: usize| {
+            let images = self.0.get(&(row.strategy, row.link, row.round, commit))?;
+            let whole = whole(&image);
+            let mut digests = images.iter().filter_map(|name| {
+                let (name, digest) = name.split_once('@')?;
+                (name == whole).then_some(digest)
+            });
+            digests.next()
+        };
+        let (old, new) = (digest(before.place)?, digest(now.place)?);
+        let named = |digest: &str| format!("{image}@{digest}");
+        (old != new).then(|| Cause::Base { before: named(old), after: named(new) })
+    }
+}
+
+impl Revision<'_> {
+    /// The image that `stage` starts from in the end, as written, with variables filled in.
+    fn base_image(&self, stage: usize) -> Option<String> {
+        let parent = |stage: &usize| self.dockerfile.parent_stage(*stage);
+        let stage = std::iter::successors(Some(stage), parent).last()?;
+        let base = &self.dockerfile.stages.get(stage)?.base;
+        Some(dockerfile::expand(base, &self.dockerfile.globals(self.args)))
+    }
+}
+
+/// A reference as BuildKit names it: with Docker Hub's host and folder and the tag where these are
+/// left out (distribution `reference/normalize.go`, `ParseNormalizedNamed` and `TagNameOnly`).
+fn whole(image: &str) -> String {
+    let has_host = image.split_once('/').is_some_and(|(first, _)| {
+        first.contains('.') || first.contains(':') || first == "localhost"
+    });
+    let named = match (has_host, image.contains('/')) {
+        (true, _) => image.to_owned(),
+        (false, true) => format!("docker.io/{image}"),
+        (false, false) => format!("docker.io/library/{image}"),
+    };
+    let last = named.rsplit('/').next().unwrap_or_default();
+    if last.contains(':') { named } else { format!("{named}:latest") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_filled_in_as_buildkit_does() {
+        assert_eq!(whole("busybox"), "docker.io/library/busybox:latest");
+        assert_eq!(whole("me/tool:1"), "docker.io/me/tool:1");
+        assert_eq!(whole("localhost:5000/tool"), "localhost:5000/tool:latest");
+        assert_eq!(whole("ghcr.io/me/tool:2"), "ghcr.io/me/tool:2");
+    }
+}
