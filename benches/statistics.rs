@@ -5,10 +5,11 @@
 //! round: they are as far apart in time, and nothing but noise tells them apart. It measures no
 //! speed of ours, so criterion has no part in it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cachefrom::measure::Analysis;
-use cachefrom::measure::statistics::{Bootstrap, Call, Paired, median};
+use cachefrom::measure::statistics::{Call, Paired, median};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -60,6 +61,12 @@ struct Noise {
 }
 
 impl Noise {
+    /// `None` with fewer than [`FEWEST_ROUNDS`].
+    fn of(cell: String, times: &[f64]) -> Option<Self> {
+        let pairs = times.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        (times.len() >= FEWEST_ROUNDS).then_some(Self { cell, rounds: times.len(), pairs })
+    }
+
     /// The typical distance of two neighbours: the standard deviation of one time, as a share,
     /// that the median absolute log ratio of a pair implies for normal noise (1.4826, and √2
     /// because a ratio has the noise of two).
@@ -69,22 +76,34 @@ impl Noise {
     }
 }
 
+/// What varied in the recording: each cell, and each strategy over its sequence, as its verdict
+/// is over all commits after the first.
 fn noises(analysis: &Analysis) -> Vec<Noise> {
-    let cells = analysis.cells.iter().filter(|cell| cell.samples.len() >= FEWEST_ROUNDS);
-    cells
-        .map(|cell| {
-            let times: Vec<f64> = cell.samples.iter().map(|sample| sample.wall.seconds()).collect();
-            Noise {
-                cell: format!(
-                    "{} at “{}”",
-                    analysis.strategies[cell.strategy],
-                    analysis.header.commits[cell.commit].message
-                ),
-                rounds: times.len(),
-                pairs: times.windows(2).map(|pair| (pair[0], pair[1])).collect(),
+    let mut found = vec![];
+    let mut sequences: BTreeMap<usize, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
+    for cell in &analysis.cells {
+        let message = &analysis.header.commits[cell.commit].message;
+        let times: Vec<f64> = cell.samples.iter().map(|sample| sample.wall.seconds()).collect();
+        let name = format!("{} at “{message}”", analysis.strategies[cell.strategy]);
+        found.extend(Noise::of(name, &times));
+        if cell.commit > 0 {
+            let rounds = sequences.entry(cell.strategy).or_default();
+            for sample in &cell.samples {
+                rounds.entry(sample.round).or_default().push(sample.wall.seconds());
             }
-        })
-        .collect()
+        }
+    }
+    let commits = analysis.header.commits.len().saturating_sub(1);
+    if commits > 1 {
+        for (strategy, rounds) in sequences {
+            let whole = rounds.values().filter(|walls| walls.len() == commits);
+            let times: Vec<f64> = whole.map(|walls| walls.iter().sum()).collect();
+            let name =
+                format!("{}, all {commits} commits after the first", analysis.strategies[strategy]);
+            found.extend(Noise::of(name, &times));
+        }
+    }
+    found
 }
 
 /// One simulated comparison.
@@ -99,7 +118,7 @@ struct Experiment<'a> {
 
 impl Experiment<'_> {
     /// How many of `runs` call the strategies different.
-    fn called(&self, runs: usize, random: &mut ChaCha8Rng, bootstrap: &mut Bootstrap) -> usize {
+    fn called(&self, runs: usize, random: &mut ChaCha8Rng) -> usize {
         let run = |_: &usize| {
             let pairs: Vec<(f64, f64)> = (0..self.rounds)
                 .map(|_| {
@@ -108,17 +127,16 @@ impl Experiment<'_> {
                     (a, a * (b / a).powf(self.stretch) * (1.0 + self.slowdown))
                 })
                 .collect();
-            let paired = Paired::of(&pairs, bootstrap);
+            let paired = Paired::of(&pairs);
             matches!(paired.map(|paired| paired.call()), Some(Call::Faster | Call::Slower))
         };
         (0..runs).filter(run).count()
     }
 
     /// The share called different.
-    fn shares(&self, repeats: usize, bootstrap: &mut Bootstrap) -> Shares {
+    fn shares(&self, repeats: usize) -> Shares {
         let mut random = ChaCha8Rng::seed_from_u64(20_261_125);
-        let counts: Vec<usize> =
-            (0..repeats).map(|_| self.called(RUNS, &mut random, bootstrap)).collect();
+        let counts: Vec<usize> = (0..repeats).map(|_| self.called(RUNS, &mut random)).collect();
         let share = |count: usize| count as f64 / RUNS as f64;
         Shares {
             first: share(counts[0]),
@@ -144,7 +162,6 @@ impl std::fmt::Display for Shares {
 fn report(journal: &Path, repeats: usize) -> Result<(), Box<dyn std::error::Error>> {
     let analysis = Analysis::read(journal)?;
     let noises = noises(&analysis);
-    let mut bootstrap = Bootstrap::new();
     let name = journal.file_name().unwrap_or_default().to_string_lossy();
     println!("## {name}\n");
     if noises.is_empty() {
@@ -159,9 +176,9 @@ fn report(journal: &Path, repeats: usize) -> Result<(), Box<dyn std::error::Erro
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     for noise in &noises {
-        let mut shares = |rounds, slowdown| {
+        let shares = |rounds, slowdown| {
             let experiment = Experiment { noise, rounds, slowdown, stretch: 1.0 };
-            experiment.shares(repeats, &mut bootstrap)
+            experiment.shares(repeats)
         };
         println!(
             "| {} | {} | {:.1} % | {} | {} | {} | {} |",
@@ -186,7 +203,7 @@ fn report(journal: &Path, repeats: usize) -> Result<(), Box<dyn std::error::Erro
         let found = spreads.map(|spread| {
             let stretch = spread / noise.spread().max(f64::MIN_POSITIVE);
             let experiment = Experiment { noise, rounds: 10, slowdown: 0.1, stretch };
-            format!("{:.1} %", experiment.shares(repeats, &mut bootstrap).mean * 100.0)
+            format!("{:.1} %", experiment.shares(repeats).mean * 100.0)
         });
         println!("| {} | {} |", noise.cell, found.join(" | "));
     }

@@ -85,7 +85,7 @@ impl Analysis {
             let rows: Vec<&TrialRow> = places.iter().map(|&place| &trials[place]).collect();
             sequences.push(totals((strategy, link), &rows, header.commits.len()));
             if cold.is_some_and(|cold| cold != strategy) {
-                verdicts.push(verdict(&lookup, (strategy, link), places, &mut bootstrap));
+                verdicts.push(verdict(&lookup, (strategy, link), places));
             }
         }
         bandwidths_of_unshaped_links(&links, &mut verdicts);

@@ -8,7 +8,7 @@ use super::names::Name;
 use super::phases::Phases;
 use super::reuse::Reuse;
 use super::row::{StepRow, StepState, Traffic, TrialRow};
-use super::statistics::{Bootstrap, Estimate, Outlier, Paired, median, outliers};
+use super::statistics::{Bootstrap, Estimate, Outlier, Paired, median, outliers, pseudomedian};
 
 /// The trials of one commit under one strategy over one link.
 ///
@@ -145,8 +145,8 @@ pub fn cell(lookup: &Lookup<'_>, trials: &[usize], bootstrap: &mut Bootstrap) ->
         avoided: bootstrap.median(&avoided),
         layers: layers(lookup, &rows),
         traffic: Traffic::from_fn(|direction, kind| median_count(&rows, direction, kind)),
-        versus_cold: Paired::of(&pairs, bootstrap),
-        saving: bootstrap.median(&savings),
+        versus_cold: Paired::of(&pairs),
+        saving: pseudomedian(&savings),
         failed_imports: rows
             .iter()
             .flat_map(|row| &row.builds)

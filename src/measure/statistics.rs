@@ -5,26 +5,23 @@
 //! [`Estimate`]'s interval answers the first, [`MATTERS`] the second.
 
 mod bootstrap;
+mod paired;
 mod rank;
 mod robust;
 
 pub use bootstrap::{Bootstrap, CONFIDENCE, Estimate, Range};
+pub use paired::{FEWEST_PAIRS, pseudomedian};
 pub use rank::{Trend, mann_whitney, trend};
 pub use robust::{Distance, Outlier, median, outliers, quantile};
 
 /// A ratio that is nearer to 1 than this is too small to matter, however sure it is.
 pub const MATTERS: f64 = 0.05;
 
-/// With fewer pairs than this no interval for a median reaches [`CONFIDENCE`] without assuming a
-/// distribution: even the whole range of n values misses the median with probability 2^(1-n),
-/// which first falls below 5 % at n = 6 (Conover, *Practical Nonparametric Statistics*, 3rd
-/// edition, §3.2).
-pub const FEWEST_PAIRS: usize = 6;
-
 /// Two strategies in the same rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
-    /// The first's time ÷ the second's, paired within rounds; above 1 the second is faster.
+    /// The first's time ÷ the second's, paired within rounds; above 1 the second is faster. The
+    /// [`pseudomedian`] of the logarithms.
     pub ratio: Estimate,
     /// A second opinion that does not pair: the two-sided p-value of the Mann-Whitney U test on
     /// the same times; absent with fewer than two of either.
@@ -46,13 +43,15 @@ pub enum Call {
 
 impl Paired {
     /// Compares the times of pairs; `None` without a pair of two positive, finite times.
-    pub fn of(pairs: &[(f64, f64)], bootstrap: &mut Bootstrap) -> Option<Self> {
+    pub fn of(pairs: &[(f64, f64)]) -> Option<Self> {
         let usable = |time: f64| time.is_finite() && time > 0.0;
         let (firsts, seconds): (Vec<f64>, Vec<f64>) =
             pairs.iter().copied().filter(|&(a, b)| usable(a) && usable(b)).unzip();
-        let ratios: Vec<f64> = firsts.iter().zip(&seconds).map(|(a, b)| a / b).collect();
+        let ratios: Vec<f64> = firsts.iter().zip(&seconds).map(|(a, b)| (a / b).ln()).collect();
+        let Estimate { median, interval, samples } = pseudomedian(&ratios)?;
+        let interval = interval.map(|range| Range { low: range.low.exp(), high: range.high.exp() });
         Some(Self {
-            ratio: bootstrap.median(&ratios)?,
+            ratio: Estimate { median: median.exp(), interval, samples },
             mann_whitney: mann_whitney(&firsts, &seconds),
         })
     }
@@ -60,9 +59,7 @@ impl Paired {
     /// Whether the interval leaves out 1, given pairs enough.
     pub fn call(&self) -> Call {
         let Some(interval) = self.ratio.interval else { return Call::CannotTell };
-        if self.ratio.samples < FEWEST_PAIRS {
-            Call::CannotTell
-        } else if interval.low > 1.0 {
+        if interval.low > 1.0 {
             Call::Faster
         } else if interval.high < 1.0 {
             Call::Slower

@@ -14,7 +14,7 @@ use super::cell::{avoided, median_of};
 use super::lookup::Lookup;
 use super::phases::{Phase, Phases};
 use super::row::TrialRow;
-use super::statistics::{Bootstrap, Call, Estimate, Paired};
+use super::statistics::{Call, Estimate, Paired, pseudomedian};
 
 /// What one strategy gained and cost over one link.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,12 +84,7 @@ impl<T: fmt::Display> fmt::Display for BreakEven<T> {
 }
 
 /// The verdict on the trials of one strategy over one link.
-pub fn verdict(
-    lookup: &Lookup<'_>,
-    place: (usize, usize),
-    trials: &[usize],
-    bootstrap: &mut Bootstrap,
-) -> Verdict {
+pub fn verdict(lookup: &Lookup<'_>, place: (usize, usize), trials: &[usize]) -> Verdict {
     let (strategy, link) = place;
     let rows: Vec<&TrialRow> =
         trials.iter().map(|&place| &lookup.trials[place]).filter(|row| row.built()).collect();
@@ -107,7 +102,7 @@ pub fn verdict(
     let savings: Vec<f64> = rounds.iter().map(Round::saving).collect();
     let pairs: Vec<(f64, f64)> =
         rounds.iter().map(|round| (round.cold.seconds(), round.own.seconds())).collect();
-    let ratio = Paired::of(&pairs, bootstrap);
+    let ratio = Paired::of(&pairs);
     let phase =
         |phase| Nanos(median_of(rounds.iter().map(|round| round.each(round.phases.get(phase)))));
     let costs = Costs {
@@ -119,7 +114,7 @@ pub fn verdict(
     let avoided = Nanos(median_of(rounds.iter().map(|round| round.each(round.avoided))));
     let steps = Nanos(median_of(rounds.iter().map(|round| round.each(round.steps))));
     let bytes = Bytes(median_of(rounds.iter().map(|round| round.each(Nanos(round.bytes.0)))));
-    let saving = bootstrap.median(&savings);
+    let saving = pseudomedian(&savings);
     let hit_rate = (steps.0 > 0).then(|| avoided.seconds() / steps.seconds());
     Verdict {
         strategy,

@@ -33,11 +33,11 @@ pub struct Range {
     pub high: f64,
 }
 
-/// A median and how far it can be trusted.
+/// A median, or a pseudomedian of what is paired, and how far it can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     pub median: f64,
-    /// 95 % ([`CONFIDENCE`]); absent for a single value.
+    /// 95 % ([`CONFIDENCE`]); absent where there are too few values for one.
     pub interval: Option<Range>,
     /// How many values it is from.
     pub samples: usize,

@@ -8,6 +8,15 @@ use super::*;
 struct Reference {
     samples: Vec<Sample>,
     pairs: Vec<Pair>,
+    paired: Vec<Differences>,
+}
+
+#[derive(Deserialize)]
+struct Differences {
+    values: Vec<f64>,
+    pseudomedian: f64,
+    low: f64,
+    high: f64,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +83,17 @@ fn mann_whitney_p_values_are_scipys() {
     for pair in reference().pairs {
         close(mann_whitney(&pair.first, &pair.second).unwrap(), pair.p);
         close(mann_whitney(&pair.second, &pair.first).unwrap(), pair.p);
+    }
+}
+
+#[test]
+fn pseudomedians_and_their_intervals_invert_scipys_signed_rank_test() {
+    for differences in reference().paired {
+        let estimate = pseudomedian(&differences.values).unwrap();
+        let Range { low, high } = estimate.interval.unwrap();
+        close(estimate.median, differences.pseudomedian);
+        close(low, differences.low);
+        close(high, differences.high);
     }
 }
 
