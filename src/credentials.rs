@@ -7,10 +7,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use base64::Engine;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::io::AsyncWriteExt;
+
+/// How long a credential helper may think: some ask a cloud, none asks a person.
+const LONGEST_HELP: Duration = Duration::from_secs(30);
 
 const HUB: &str = "https://index.docker.io/v1/";
 
@@ -30,18 +34,32 @@ impl std::fmt::Debug for Credentials {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Config {
-    auths: BTreeMap<String, Entry>,
+    #[serde(deserialize_with = "or_null")]
+    auths: BTreeMap<String, Option<Entry>>,
+    #[serde(deserialize_with = "or_null")]
     cred_helpers: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_null")]
     creds_store: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Entry {
+    #[serde(deserialize_with = "or_null")]
     auth: String,
+    #[serde(deserialize_with = "or_null")]
     username: String,
+    #[serde(deserialize_with = "or_null")]
     password: String,
+    #[serde(deserialize_with = "or_null")]
     identitytoken: String,
+}
+
+/// A field that is `null` is absent.
+fn or_null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]
@@ -74,9 +92,15 @@ pub async fn stored(host: &str) -> (Credentials, Option<String>) {
     };
     match serde_json::from_slice(&text) {
         Ok(config) => lookup(&config, host).await,
-        // The error of a JSON parser tells a place and no content.
-        Err(error) => (Default::default(), Some(format!("{}: {error}", path.display()))),
+        Err(error) => (Default::default(), Some(unreadable(&path, &error))),
     }
+}
+
+/// Where the file is wrong; never how, since the parser quotes what it met.
+fn unreadable(path: &Path, error: &serde_json::Error) -> String {
+    let (path, line, column) = (path.display(), error.line(), error.column());
+    let what = if error.is_data() { "not what Docker writes there" } else { "no JSON" };
+    format!("{path}:{line}:{column}: {what}")
 }
 
 async fn lookup(config: &Config, host: &str) -> (Credentials, Option<String>) {
@@ -97,7 +121,7 @@ async fn lookup(config: &Config, host: &str) -> (Credentials, Option<String>) {
     let entry = config.auths.get(key).or_else(|| {
         config.auths.iter().find(|(name, _)| host_of(name) == host_of(key)).map(|(_, e)| e)
     });
-    (entry.map(decode).unwrap_or_default(), problem)
+    (entry.and_then(Option::as_ref).map(decode).unwrap_or_default(), problem)
 }
 
 fn host_of(key: &str) -> &str {
@@ -135,7 +159,11 @@ async fn ask(helper: &str, key: &str) -> std::io::Result<Option<Credentials>> {
         // A helper that ends without reading says so by its status.
         let _ = stdin.write_all(key.as_bytes()).await;
     }
-    let output = child.wait_with_output().await?;
+    // Waiting ends, and the helper with it, when the future is dropped.
+    let output = tokio::time::timeout(LONGEST_HELP, child.wait_with_output()).await;
+    let output = output.map_err(|_| {
+        std::io::Error::other(format!("no answer within {} s", LONGEST_HELP.as_secs()))
+    })??;
     let Ok(helped) = serde_json::from_slice::<Helped>(&output.stdout) else { return Ok(None) };
     let token = helped.username == "<token>";
     let username = if token { String::new() } else { helped.username };
@@ -172,6 +200,27 @@ mod tests {
         let (found, problem) = lookup(&config, "r.example").await;
         assert!(found == Credentials::default());
         assert!(problem.unwrap().contains("docker-credential-no-such-helper"));
+    }
+
+    #[tokio::test]
+    async fn null_is_absence() {
+        let json = r#"{"auths":{"r.example":{"auth":null,"username":"u","password":"p"},
+            "other.example":null},"credHelpers":null,"credsStore":null}"#;
+        assert_eq!(found(json, "r.example").await, ("u".into(), "p".into()));
+        assert_eq!(found(json, "other.example").await, (String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_tells_its_place_and_no_content() {
+        let cases = [
+            (r#"{"auths":{"r":"hunter2"}}"#, "1:23: not what Docker writes there"),
+            ("{\"auths\":{\"r\":{\n\"auth\":20252025}}}", "2:15: not what Docker writes there"),
+            (r#"{"auths":hunter2}"#, "1:10: no JSON"),
+        ];
+        for (json, expected) in cases {
+            let error = serde_json::from_str::<Config>(json).err().unwrap();
+            assert_eq!(unreadable(Path::new("c.json"), &error), format!("c.json:{expected}"));
+        }
     }
 
     #[test]

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 /// The longest stall, in seconds: a request is never held up longer than this.
 pub const LONGEST_STALL: u32 = 120;
 
+/// The longest that one fault stalls requests in all, in seconds, were they to follow one another:
+/// `seconds` by `times`. So no trial hangs longer than this for each of its faults.
+pub const LONGEST_STALLS: u64 = 600;
+
 /// At the `nth` request of a trial's builds that matches everything that is given, the registry
 /// does something wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,7 +24,7 @@ pub struct Fault {
     /// Which of the matching requests, from 1.
     #[serde(default = "first")]
     pub nth: u32,
-    /// How many matching requests in a row, from that one.
+    /// How many matching requests in a row, from that one; of `stall`, at most 600 s of them.
     #[serde(default = "first")]
     pub times: u32,
     /// An HTTP method, such as `GET`; any when absent.

@@ -59,6 +59,8 @@ pub enum LinkError {
     Key { key: String },
     #[error("{value:?} is not a {what}")]
     Value { value: String, what: &'static str },
+    #[error("the link {name:?} is there twice")]
+    Twice { name: String },
 }
 
 impl FromStr for LinkProfile {
@@ -94,7 +96,15 @@ pub fn parse_links(text: &str) -> Result<Vec<LinkProfile>, LinkError> {
             _ => parts.push(word.into()),
         }
     }
-    parts.iter().map(|part| part.parse()).collect()
+    let mut links: Vec<LinkProfile> = vec![];
+    for part in parts {
+        let link: LinkProfile = part.parse()?;
+        if links.iter().any(|other| other.name == link.name) {
+            return Err(LinkError::Twice { name: link.name });
+        }
+        links.push(link);
+    }
+    Ok(links)
 }
 
 impl fmt::Display for LinkProfile {
@@ -169,6 +179,34 @@ mod tests {
         let links = parse_links("ci,latency=1ms,down=1Mbit,latency=2ms,slow").unwrap();
         let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
         assert_eq!(names, ["ci", "latency=1ms,down=1Mbit", "latency=2ms", "slow"]);
+    }
+
+    #[test]
+    fn a_link_is_played_once() {
+        for text in ["ci,slow,ci", "latency=1ms,latency=1ms"] {
+            let twice = matches!(parse_links(text), Err(LinkError::Twice { .. }));
+            assert!(twice, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_tells_the_numbers_and_where_they_come_from() {
+        let page = include_str!("../docs/registry.md");
+        for (name, numbers, origin) in NAMED {
+            let rate = |key: &str| {
+                let property = numbers.split(',').find_map(|part| part.strip_prefix(key));
+                let (number, unit) = property.unwrap().split_at(property.unwrap().len() - 4);
+                format!("{number} {unit}/s")
+            };
+            let latency = numbers.split(',').next().unwrap().strip_prefix("latency=").unwrap();
+            let latency = latency.replace("ms", " ms");
+            let row = format!(
+                "| `{name}` | {latency} | {} | {} | {origin} |",
+                rate("down="),
+                rate("up=")
+            );
+            assert!(page.contains(&row), "{row}");
+        }
     }
 
     #[test]

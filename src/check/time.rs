@@ -114,13 +114,22 @@ type Asked = (Place, Vec<f64>, Vec<f64>);
 /// Holm's procedure (*Scandinavian Journal of Statistics* 6 (1979)) keeps the chance of any false
 /// call below the significance, over all that is asked.
 fn judge(asked: Vec<Asked>, tolerances: &Tolerances) -> Vec<Finding> {
+    let questions = asked
+        .iter()
+        .filter(|(_, before, after)| before.len().min(after.len()) >= FEWEST_PAIRS)
+        .count();
+    // What the surest of them has to stay below; none could where even the least p is above it.
+    let strictest = tolerances.significance / questions.max(1) as f64;
     let changes: Vec<Option<Change>> = asked
         .iter()
         .map(|(_, before, after)| {
-            let enough = before.len().min(after.len()) >= FEWEST_PAIRS;
+            let enough = before.len().min(after.len()) >= FEWEST_PAIRS
+                && least_p(before.len(), after.len()) <= strictest;
             enough.then(|| change(before, after)).flatten()
         })
         .collect();
+    let needed = (FEWEST_PAIRS..).find(|&n| least_p(n, n) <= strictest);
+    let needed = needed.unwrap_or(usize::MAX);
     let mut order: Vec<usize> = (0..changes.len()).filter(|&i| changes[i].is_some()).collect();
     let p = |place: usize| changes[place].map_or(1.0, |change| change.p);
     order.sort_by(|&a, &b| p(a).total_cmp(&p(b)));
@@ -134,10 +143,18 @@ fn judge(asked: Vec<Asked>, tolerances: &Tolerances) -> Vec<Finding> {
     let findings = asked.into_iter().zip(changes).zip(significant);
     findings
         .map(|(((place, before, after), change), significant)| {
-            let (verdict, evidence) = told(&before, &after, change, significant, tolerances);
+            let (verdict, evidence) =
+                told(&before, &after, change, significant, (tolerances, needed));
             Finding { rule: Rule::Time, verdict, place, subject: None, step: None, evidence }
         })
         .collect()
+}
+
+/// The least p that the Mann-Whitney test gives, where two samples of these sizes do not overlap:
+/// two of all the ways to choose which values are the first sample's.
+fn least_p(m: usize, n: usize) -> f64 {
+    let ways = (1..=m).fold(1.0, |ways: f64, i| ways * (n + i) as f64 / i as f64);
+    2.0 / ways
 }
 
 fn told(
@@ -145,7 +162,7 @@ fn told(
     after: &[f64],
     change: Option<Change>,
     significant: bool,
-    tolerances: &Tolerances,
+    (tolerances, needed): (&Tolerances, usize),
 ) -> (Verdict, String) {
     let Some(change) = change else {
         let (was, is) = (before.len(), after.len());
@@ -155,7 +172,7 @@ fn told(
                 if is == 0 { "this run" } else { "the baseline" }
             )
         } else {
-            format!("{is} rounds against {was} cannot tell; {FEWEST_PAIRS} of each can")
+            format!("{is} rounds against {was} cannot tell; {needed} of each can")
         };
         return (Verdict::CannotTell, evidence);
     };
@@ -236,6 +253,22 @@ mod tests {
         let change = change(&before, &after).unwrap();
         assert!((change.ratio - 0.5).abs() < 1e-12, "{change:?}");
         assert!(change.low < 0.5 && change.high > 0.5 && change.p < 1e-4, "{change:?}");
+    }
+
+    #[test]
+    fn rounds_that_could_never_be_sure_of_all_strategies_say_how_many_could() {
+        let place = Place { strategy: "s".into(), link: None, commit: 0, message: ALL.into() };
+        let judged = |strategies: usize, rounds: u32| {
+            let before: Vec<f64> = (0..rounds).map(|i| f64::from(i) * 0.001).collect();
+            let after: Vec<f64> = before.iter().map(|value| value + 1.0).collect();
+            let asked = vec![(place.clone(), before, after); strategies];
+            judge(asked, &Tolerances::default()).pop().unwrap()
+        };
+        assert_eq!(judged(4, 6).verdict, Verdict::Regressed);
+        let few = judged(5, 6);
+        assert_eq!(few.verdict, Verdict::CannotTell);
+        assert!(few.evidence.ends_with("cannot tell; 7 of each can"), "{}", few.evidence);
+        assert_eq!(judged(5, 7).verdict, Verdict::Regressed);
     }
 
     #[test]

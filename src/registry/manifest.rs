@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::meter::Kind;
 use super::{Digest, Reference};
@@ -24,12 +24,12 @@ pub struct Manifest {
     pub media_type: Option<String>,
     pub artifact_type: Option<String>,
     pub config: Option<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub layers: Vec<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub manifests: Vec<Descriptor>,
     pub subject: Option<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -37,17 +37,24 @@ pub struct Manifest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub media_type: String,
     pub digest: Digest,
     pub size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Where foreign layers live; those need not be in the repository.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_null", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
+}
+
+/// A field that is `null` is absent: that is how Go writes an empty list.
+fn or_null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 impl Descriptor {
@@ -109,4 +116,17 @@ pub fn reachable<E>(
         }
     }
     Ok(reachable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_absence() {
+        let text = br#"{"layers":null,"manifests":null,"annotations":null,"config":null}"#;
+        let manifest = Manifest::parse(text).unwrap();
+        assert!(manifest.layers.is_empty() && manifest.config.is_none());
+        assert!(Manifest::parse(br#"{"layers":{}}"#).is_err());
+    }
 }

@@ -6,6 +6,7 @@ use hyper::{Method, Request, StatusCode, Uri};
 use super::faults::RequestBody;
 use super::manifest::{Descriptor, INDEX, Manifest};
 use super::meter::Tally;
+use super::name::place;
 use super::reply::{DOCKER_CONTENT_DIGEST, Problem, Reply, empty, header, with_body};
 use super::route::query;
 use super::transfer::receive_small;
@@ -81,7 +82,7 @@ pub fn tags(shared: &Shared, repository: &RepositoryName, uri: &Uri) -> Result<R
     })?;
     let last = query(uri, "last").unwrap_or_default();
     let mut page: Vec<&str> =
-        tags.iter().map(|tag| tag.as_str()).filter(|tag| *tag > last.as_str()).collect();
+        tags.iter().map(|tag| tag.as_str()).filter(|tag| place(tag) > place(&last)).collect();
     let limit = query(uri, "n").and_then(|n| n.parse::<usize>().ok());
     let more = limit.is_some_and(|limit| limit < page.len());
     page.truncate(limit.unwrap_or(usize::MAX));

@@ -25,6 +25,12 @@ pub struct Digest(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
+/// Where a tag stands in lists: specification 1.1 orders them alphanumerically whatever the case; tags
+/// that differ in nothing else come in the order of their bytes.
+pub fn place(tag: &str) -> (String, &str) {
+    (tag.to_ascii_lowercase(), tag)
+}
+
 /// What a manifest is asked for by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::{Manifest, reachable};
-use super::name::Tag;
+use super::name::{Tag, place};
 use super::{Digest, Reference, RegistryError, RepositoryName};
 use crate::units::Bytes;
 
@@ -214,7 +214,7 @@ impl Store {
         }
     }
 
-    /// The tags in the order of their bytes; `None` if nothing was ever put into `repository`.
+    /// The tags in the order of [`place`]; `None` if nothing was ever put into `repository`.
     pub fn tags(&self, repository: &RepositoryName) -> Result<Option<Vec<Tag>>, RegistryError> {
         let home = self.home(repository);
         if !["_blobs", "_manifests", "_tags"].iter().any(|part| home.join(part).is_dir()) {
@@ -222,7 +222,7 @@ impl Store {
         }
         let mut tags: Vec<Tag> =
             names_in(&home.join("_tags"))?.iter().filter_map(|name| name.parse().ok()).collect();
-        tags.sort();
+        tags.sort_by(|a, b| place(a.as_str()).cmp(&place(b.as_str())));
         Ok(Some(tags))
     }
 

@@ -155,7 +155,9 @@ async fn take(upload: &mut Upload, request: Request<RequestBody>) -> Result<(), 
             return Err(Problem::new(status, code, "the part does not follow the last one"));
         }
         let length = text(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-        let fits = |length| part.last.checked_sub(part.first).map(|n| n + 1) == Some(length);
+        let fits = |length| {
+            part.last.checked_sub(part.first).and_then(|n| n.checked_add(1)) == Some(length)
+        };
         if length.is_some_and(|length| !fits(length)) {
             return Err(invalid());
         }

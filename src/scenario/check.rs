@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Findings, did_you_mean};
-use crate::fault::LONGEST_STALL;
+use crate::fault::{LONGEST_STALL, LONGEST_STALLS};
 use crate::link::{self, LinkProfile};
 use crate::strategy::{BUILT_IN, POLICIES};
 
@@ -108,6 +108,18 @@ fn faults(document: &DeTable<'_>, out: &mut Findings<'_>) {
             let remedy = format!("at most {LONGEST_STALL}: no request is held up longer");
             out.add(value.span(), "`seconds` is too long".into(), Some(remedy));
         }
+        if table.get("does").and_then(text).is_some_and(|(_, does)| does == "stall")
+            && let Some(value) = table.get("times")
+            && let Some(times) = integer(value)
+        {
+            let seconds = table.get("seconds").and_then(integer).unwrap_or(1);
+            if times.saturating_mul(seconds) > LONGEST_STALLS {
+                let message =
+                    format!("{times} stalls of {seconds} s could hold a build up too long");
+                let remedy = format!("at most {LONGEST_STALLS} s in all: `seconds` by `times`");
+                out.add(value.span(), message, Some(remedy));
+            }
+        }
         if let Some((value, method)) = table.get("method").and_then(text)
             && !METHODS.iter().any(|known| known.eq_ignore_ascii_case(method))
         {
@@ -131,6 +143,9 @@ fn links(document: &DeTable<'_>, out: &mut Findings<'_>) {
             }
         }
         let Some((value, name)) = table.get("name").and_then(text) else { continue };
+        if name.trim().is_empty() {
+            out.add(value.span(), "a link without a name".into(), Some("say what it is".into()));
+        }
         if !names.insert(name) {
             out.add(value.span(), format!("`{name}` is also the name of an earlier link"), None);
         }

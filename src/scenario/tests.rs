@@ -219,6 +219,8 @@ fn a_fault_is_one_that_the_registry_knows_and_can_meet() {
     assert!(with("does = \"crash\"")[0].contains("unknown value `crash` of `does`"));
     assert!(with("does = \"corupt\"")[0].contains("did you mean `corrupt`"));
     assert!(with("does = \"stall\"\nseconds = 121")[0].contains("at most 120"));
+    assert_eq!(with("does = \"stall\"\nseconds = 60\ntimes = 10"), Vec::<String>::new());
+    assert!(with("does = \"stall\"\nseconds = 60\ntimes = 11")[0].contains("at most 600 s in all"));
     assert!(with("does = \"close\"\nnth = 0")[0].contains("counted from 1"));
     assert!(with("does = \"close\"\nmethod = \"PUTT\"")[0].contains("did you mean `PUT`"));
 }
@@ -228,6 +230,7 @@ fn a_link_is_a_known_name_or_has_properties_that_can_be_read() {
     let with = |table: &str| mistakes("[[commit]]", &format!("[[link]]\n{table}\n[[commit]]"));
     assert_eq!(with("name = \"ci\""), Vec::<String>::new());
     assert_eq!(with("name = \"mine\"\nlatency = \"20ms\"\nup = \"5Mbit\""), Vec::<String>::new());
+    assert!(with("name = \" \"\nup = \"5Mbit\"")[0].contains("without a name"));
     assert!(with("name = \"sloww\"")[0].contains("did you mean `slow`"));
     assert!(with("name = \"mine\"\ndown = \"fast\"")[0].contains("rate such as 200Mbit"));
     assert!(with("name = \"ci\"\n[[link]]\nname = \"ci\"")[0].contains("an earlier link"));
