@@ -124,6 +124,7 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
     };
     let strategies = built_in().to_vec();
     let commits = (0..30_usize).map(|commit| CommitRecord {
+        merged: vec![],
         tagged: false,
         id: format!("{commit:040x}"),
         message: format!("commit number {commit}"),

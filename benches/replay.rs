@@ -33,7 +33,7 @@ fn main() {
     let last: &[&str] = &["--last", "20"];
     let relevant: &[&str] = &["--last", "200", "--only-relevant"];
     let all: &[&str] = &["--range", &range, "--sample", "20"];
-    let all_relevant: &[&str] = &["--last", "5000", "--only-relevant", "--sample", "20"];
+    let all_relevant: &[&str] = &["--range", &range, "--only-relevant", "--sample", "20"];
     let merges: &[&str] = &["--range", &range, "--merges", "--sample", "20"];
     for args in [last, relevant, all, all_relevant, merges] {
         let (time, memory) = planned(&path, args);

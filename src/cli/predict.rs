@@ -71,6 +71,7 @@ fn tree(args: &Args, header: &Header) -> anyhow::Result<CommitRecord> {
         message: "the working tree".into(),
         branch: last.map_or_else(String::new, |commit| commit.branch.clone()),
         parent: None,
+        merged: vec![],
         tagged: false,
         args: build_args,
         dockerfile: Some(text),

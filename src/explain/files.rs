@@ -129,6 +129,7 @@ mod tests {
             message: String::new(),
             branch: "main".into(),
             parent: None,
+            merged: vec![],
             tagged: false,
             args: BTreeMap::new(),
             dockerfile: None,

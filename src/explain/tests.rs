@@ -15,6 +15,7 @@ fn commit(dockerfile: &str, args: &[(&str, &str)]) -> CommitRecord {
         message: String::new(),
         branch: "main".into(),
         parent: None,
+        merged: vec![],
         tagged: false,
         args: args.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         dockerfile: Some(dockerfile.to_owned()),

@@ -17,6 +17,7 @@ use crate::strategy::Standing;
 
 mod checkout;
 mod edit;
+mod relevant;
 mod replay;
 mod source;
 mod stored;
@@ -63,6 +64,8 @@ pub struct ScriptedCommit {
     pub branch: String,
     /// The index of its parent; a scenario's first commit alone has none.
     pub parent: Option<usize>,
+    /// The indices of what it merges, of its other parents or the nearest of their ancestors.
+    pub merged: Vec<usize>,
     /// The build args in effect there.
     pub args: BTreeMap<String, String>,
     /// Whether a release tag names it.
@@ -72,8 +75,8 @@ pub struct ScriptedCommit {
 impl ScriptedCommit {
     /// What caches depend on.
     pub fn standing(&self) -> Standing<'_> {
-        let Self { id, branch, parent, tagged, .. } = self;
-        Standing { id, branch, parent: *parent, tagged: *tagged }
+        let Self { id, branch, parent, merged, tagged, .. } = self;
+        Standing { id, branch, parent: *parent, merged, tagged: *tagged }
     }
 }
 
@@ -191,6 +194,7 @@ impl History {
                 message,
                 branch,
                 parent,
+                merged: vec![],
                 args,
                 tagged: written.tag.is_some(),
             });

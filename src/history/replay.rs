@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
-use git2::{Commit, Oid, Repository, Sort, Tree};
+use git2::{Commit, Oid, Repository, Sort};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::stored::{Stored, context_of};
+use super::relevant::relevant;
+use super::stored::Stored;
 use super::{History, HistoryError, ScriptedCommit, Source, isolate};
-use crate::ignore::Patterns;
 
 /// What to replay.
 #[derive(Clone, Debug, Default)]
@@ -72,9 +72,14 @@ impl History {
         let oldest = oldest(&repository, &ids)?;
         for (index, id) in ids.iter().enumerate() {
             let commit = find(&repository, *id)?;
+            let played = |parent| nearest(parent, &places, oldest).filter(|place| *place < index);
             let parent = match replay.merges {
-                true => nearest_parent(&commit, &places, oldest).filter(|parent| *parent < index),
+                true => commit.parents().next().and_then(played),
                 false => index.checked_sub(1),
+            };
+            let merged = match replay.merges {
+                true => commit.parents().skip(1).filter_map(played).collect(),
+                false => vec![],
             };
             commits.push(ScriptedCommit {
                 index,
@@ -82,6 +87,7 @@ impl History {
                 message: String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into(),
                 branch: branches[index].clone(),
                 parent,
+                merged,
                 args: replay.args.clone(),
                 tagged: tagged.contains(id),
             });
@@ -111,7 +117,7 @@ fn open(path: &Path) -> Result<Repository, HistoryError> {
         .map_err(HistoryError::git(format!("open the repository {}", path.display())))
 }
 
-fn find(repository: &Repository, id: Oid) -> Result<Commit<'_>, HistoryError> {
+pub(super) fn find(repository: &Repository, id: Oid) -> Result<Commit<'_>, HistoryError> {
     repository.find_commit(id).map_err(HistoryError::git(format!("read the commit {id}")))
 }
 
@@ -148,7 +154,7 @@ fn selected(
     }
     let all = ids.len();
     if replay.only_relevant {
-        ids = relevant(repository, replay, ids)?;
+        ids = relevant(repository, replay, &ids)?;
         notices.push(format!("{} of {all} commits touch the build context", ids.len()));
     }
     if let Some(count) = replay.sample {
@@ -195,87 +201,6 @@ fn walk(
     Ok(ids)
 }
 
-/// The first commit, and those that change the Dockerfile, an ignore file or what that lets in.
-fn relevant(
-    repository: &Repository,
-    replay: &Replay,
-    ids: Vec<Oid>,
-) -> Result<Vec<Oid>, HistoryError> {
-    let own_ignore = format!("{}.dockerignore", replay.dockerfile);
-    let mut kept = vec![];
-    // Patterns cost more to read than commits to compare.
-    let (mut ignored, mut last_ignore) = (None, String::new());
-    for (place, id) in ids.iter().enumerate() {
-        let commit = find(repository, *id)?;
-        let (Some(parent), 1..) = (commit.parents().next(), place) else {
-            kept.push(*id);
-            continue;
-        };
-        let (before, now) = (
-            context_of(repository, &parent, &replay.context)?,
-            context_of(repository, &commit, &replay.context)?,
-        );
-        let mut changed = vec![];
-        differing(repository, before.as_ref(), now.as_ref(), "", &mut changed)?;
-        let text = |path: &str| -> Option<String> {
-            let entry = now.as_ref()?.get_path(Path::new(path)).ok()?;
-            let blob = repository.find_blob(entry.id()).ok()?;
-            Some(String::from_utf8_lossy(blob.content()).into_owned())
-        };
-        let ignore = text(&own_ignore).or_else(|| text(".dockerignore")).unwrap_or_default();
-        if ignore != last_ignore {
-            ignored = Patterns::of_ignore_file(&ignore);
-            last_ignore = ignore;
-        }
-        let deciding = [&*replay.dockerfile, &*own_ignore, ".dockerignore"];
-        let seen = changed.iter().any(|path| {
-            deciding.contains(&path.as_str())
-                || !ignored.as_ref().is_some_and(|patterns| patterns.matches_below(path))
-        });
-        if seen {
-            kept.push(*id);
-        }
-    }
-    Ok(kept)
-}
-
-/// The paths of files that differ between two folders; what is equal is not looked into.
-fn differing(
-    repository: &Repository,
-    before: Option<&Tree<'_>>,
-    now: Option<&Tree<'_>>,
-    prefix: &str,
-    found: &mut Vec<String>,
-) -> Result<(), HistoryError> {
-    let mut entries: BTreeMap<Vec<u8>, [Option<(Oid, i32)>; 2]> = BTreeMap::new();
-    for (side, tree) in [before, now].into_iter().enumerate() {
-        for entry in tree.into_iter().flat_map(Tree::iter) {
-            let name = entry.name_bytes().to_vec();
-            entries.entry(name).or_default()[side] = Some((entry.id(), entry.filemode()));
-        }
-    }
-    let failed = || HistoryError::git(format!("compare the folder {prefix:?}"));
-    for (name, [old, new]) in entries.into_iter().filter(|(_, [old, new])| old != new) {
-        let path = format!("{prefix}{}", String::from_utf8_lossy(&name));
-        let is_folder = |side: &Option<(Oid, i32)>| side.is_some_and(|(_, mode)| mode == FOLDER);
-        let folder = |side: Option<(Oid, i32)>| {
-            let id = side.filter(|(_, mode)| *mode == FOLDER).map(|(id, _)| id);
-            id.map(|id| repository.find_tree(id)).transpose()
-        };
-        if [&old, &new].into_iter().any(|side| side.is_some() && !is_folder(side)) {
-            found.push(path.clone());
-        }
-        let (old, new) = (folder(old).map_err(failed())?, folder(new).map_err(failed())?);
-        if old.is_some() || new.is_some() {
-            differing(repository, old.as_ref(), new.as_ref(), &format!("{path}/"), found)?;
-        }
-    }
-    Ok(())
-}
-
-/// git's mode of a folder.
-const FOLDER: i32 = 0o040000;
-
 /// `count` of `ids`: the last one, and one of each equal part of the others.
 fn sample(ids: Vec<Oid>, count: usize, seed: u64) -> Vec<Oid> {
     let Some((last, others)) = ids.split_last() else { return ids };
@@ -303,18 +228,18 @@ fn oldest(repository: &Repository, ids: &[Oid]) -> Result<i64, HistoryError> {
     Ok(oldest)
 }
 
-/// The nearest first-parent ancestor that is replayed too.
-fn nearest_parent(commit: &Commit<'_>, places: &HashMap<Oid, usize>, oldest: i64) -> Option<usize> {
-    let mut next = commit.parents().next();
-    while let Some(parent) = next {
+/// The commit, or the nearest of its first-parent ancestors, that is replayed.
+fn nearest(commit: Commit<'_>, places: &HashMap<Oid, usize>, oldest: i64) -> Option<usize> {
+    let mut next = Some(commit);
+    while let Some(commit) = next {
         // Clocks differ by less than a day, and a walk to the root would take long.
-        if parent.time().seconds() < oldest.saturating_sub(86_400) {
+        if commit.time().seconds() < oldest.saturating_sub(86_400) {
             return None;
         }
-        if let Some(place) = places.get(&parent.id()) {
+        if let Some(place) = places.get(&commit.id()) {
             return Some(*place);
         }
-        next = parent.parents().next();
+        next = commit.parents().next();
     }
     None
 }

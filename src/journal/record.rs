@@ -62,6 +62,9 @@ pub struct CommitRecord {
     pub branch: String,
     /// The parent's place in the sequence.
     pub parent: Option<usize>,
+    /// The places of what it merges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<usize>,
     /// Whether a release tag names it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tagged: bool,
@@ -83,8 +86,8 @@ pub struct CommitRecord {
 impl CommitRecord {
     /// What caches depend on.
     pub fn standing(&self) -> Standing<'_> {
-        let Self { id, branch, parent, tagged, .. } = self;
-        Standing { id, branch, parent: *parent, tagged: *tagged }
+        let Self { id, branch, parent, merged, tagged, .. } = self;
+        Standing { id, branch, parent: *parent, merged, tagged: *tagged }
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) fn record(
         message: commit.message.clone(),
         branch: commit.branch.clone(),
         parent: commit.parent,
+        merged: commit.merged.clone(),
         tagged: commit.tagged,
         args: commit.args.clone(),
         dockerfile: text(dockerfile)?,

@@ -1,5 +1,7 @@
 //! Where a trial stands in the commit graph: what placeholders of a strategy stand for.
 
+use std::collections::BTreeSet;
+
 /// One commit of the sequence, as far as caches are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing<'a> {
@@ -7,6 +9,8 @@ pub struct Standing<'a> {
     pub branch: &'a str,
     /// The place of its (first) parent, before it in the sequence.
     pub parent: Option<usize>,
+    /// The places of what it merges: its other parents, or the nearest of their ancestors there is.
+    pub merged: &'a [usize],
     /// Whether a release tag names it.
     pub tagged: bool,
 }
@@ -21,7 +25,8 @@ pub struct Position {
     pub ancestors: Vec<String>,
     pub branch: String,
     pub default_branch: String,
-    /// Where the branch left the default branch; on that branch itself, the parent.
+    /// The newest commit that the branch and the default branch share, by merges too; on the
+    /// default branch itself, the parent.
     pub merge_base: Option<String>,
     /// The nearest ancestor that a release tag names.
     pub tag: Option<String>,
@@ -46,8 +51,10 @@ impl Position {
         } else {
             let before = commits.get(..index).unwrap_or_default();
             let trunk = before.iter().rposition(|commit| commit.branch == default_branch);
+            // A descendant stands after its ancestors: the last that is shared is nobody's ancestor.
             trunk.and_then(|trunk| {
-                above().find(|place| ancestors(commits, trunk).any(|other| other == *place))
+                let (own, other) = (reachable(commits, index), reachable(commits, trunk));
+                own.intersection(&other).max().copied()
             })
         };
         Self {
@@ -77,13 +84,26 @@ fn ancestors<'a>(
     std::iter::successors(Some(index).filter(|index| *index < commits.len()), parent)
 }
 
+/// The places of a commit and of everything that it is made from.
+fn reachable(commits: &[Standing<'_>], index: usize) -> BTreeSet<usize> {
+    let (mut found, mut waiting) = (BTreeSet::new(), vec![index]);
+    while let Some(place) = waiting.pop() {
+        let Some(commit) = commits.get(place) else { continue };
+        if found.insert(place) {
+            waiting.extend(commit.parent.iter().chain(commit.merged).filter(|&&up| up < place));
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// `0 ── 1 ── 3` on main, `2` on a side branch from 0, then `4` on the side branch.
     fn graph() -> Vec<Standing<'static>> {
-        let commit = |id, branch, parent, tagged| Standing { id, branch, parent, tagged };
+        let commit =
+            |id, branch, parent, tagged| Standing { id, branch, parent, merged: &[], tagged };
         vec![
             commit("a", "main", None, true),
             commit("b", "main", Some(0), false),
@@ -103,5 +123,17 @@ mod tests {
         assert_eq!(at(4).ancestors, ["c", "a"]);
         assert_eq!((at(3).tag.as_deref(), at(3).parent()), (Some("a"), Some("b")));
         assert_eq!(Position::at(&graph(), 9, "main").commit, "");
+    }
+
+    #[test]
+    fn what_a_branch_has_merged_since_is_its_merge_base() {
+        let mut graph = graph();
+        graph[4].merged = &[3];
+        let at = Position::at(&graph, 4, "main");
+        assert_eq!((at.merge_base.as_deref(), at.parent()), (Some("d"), Some("c")));
+        // And the default branch shares what it has merged.
+        graph[3].merged = &[2];
+        graph[4].merged = &[];
+        assert_eq!(Position::at(&graph, 4, "main").merge_base.as_deref(), Some("c"));
     }
 }

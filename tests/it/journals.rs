@@ -57,6 +57,7 @@ pub fn text(lines: &[Line]) -> String {
 
 fn header(rounds: u32) -> Header {
     let commit = |id: &str, message: &str, parent| CommitRecord {
+        merged: vec![],
         tagged: false,
         id: id.into(),
         message: message.into(),

@@ -170,6 +170,57 @@ fn a_history_with_a_merge_a_rename_and_failures_is_played_to_its_end() {
 }
 
 #[test]
+fn policies_find_what_merged_branches_left() {
+    let temporary = temporary();
+    let folder = temporary.path().join("repository");
+    let mut script = Scripted::new(&folder);
+    script.set(
+        "Dockerfile",
+        "FROM busybox\nCOPY list.txt /\nRUN wc -l /list.txt > /count\nCOPY src /src\n",
+    );
+    script.set("list.txt", "one\n");
+    script.set("src/a.txt", "a\n");
+    let first = script.commit("main", "first", &[]);
+    script.set("src/a.txt", "b\n");
+    let side = script.commit("side", "side begins", &[first]);
+    script.set("src/a.txt", "a\n");
+    script.set("list.txt", "one\ntwo\n");
+    let list = script.commit("main", "main has a longer list", &[first]);
+    script.set("src/a.txt", "b\n");
+    let caught_up = script.commit("side", "Merge branch 'main' into side", &[side, list]);
+    script.commit("main", "Merge branch 'side'", &[list, caught_up]);
+
+    let out = temporary.path().join("out");
+    let paths = [&out, &folder].map(|path| path.to_str().unwrap());
+    let policies = "from-parent,from-merge-base,from-branch,from-shared-ref";
+    let args = ["replay", "--merges", "--progress", "plain", "--strategy", policies];
+    let args = [&args[..], &["--out", paths[0], "--repo", paths[1]]].concat();
+    let output = cachefrom(&args, temporary.path());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let recorded = Recorded::read(&out.join("journal.jsonl")).unwrap();
+    let branches: Vec<&str> = recorded.header.commits.iter().map(|c| c.branch.as_str()).collect();
+    assert_eq!(branches, ["main", "side", "main", "side", "main"]);
+    // Of three steps; the third has the sources, the two before it the list.
+    let reused = |policy: &str| -> Vec<usize> {
+        let mut trials: Vec<_> =
+            recorded.trials.iter().filter(|trial| trial.key.strategy == policy).collect();
+        trials.sort_by_key(|trial| trial.key.commit);
+        let cached = |trial: &&_| -> usize {
+            let trial: &cachefrom::journal::TrialRecord = trial;
+            trial.builds[0].trace.steps().filter(|step| step.cached).count()
+        };
+        trials.iter().map(cached).collect()
+    };
+    // The parent of the merge into side has the old list; what it merged has the new one.
+    assert_eq!(reused("from-parent"), [0, 2, 0, 0, 2]);
+    assert_eq!(reused("from-merge-base"), [0, 2, 0, 2, 2]);
+    assert_eq!(reused("from-branch"), [0, 0, 0, 0, 2]);
+    assert_eq!(reused("from-shared-ref"), [0, 2, 0, 2, 3]);
+    assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
+}
+
+#[test]
 fn which_commits_are_played_is_for_the_caller_to_say() {
     let temporary = temporary();
     let folder = temporary.path().join("repository");
