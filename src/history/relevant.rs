@@ -157,7 +157,7 @@ impl Compared<'_> {
         let excepted = |patterns: &Patterns| patterns.may_except_below(path);
         self.sees(path)
             || self.patterns.is_some_and(excepted)
-            || self.deciding.iter().any(|file| holds(file))
+            || self.deciding.iter().any(holds)
     }
 
     /// Whether anything differs below `prefix` that a build sees.
