@@ -16,11 +16,12 @@ use serde::Deserialize;
 use super::address::RemoteAddress;
 use super::challenge::Challenge;
 use super::error::{RelayError, reason};
+use super::silence::{Watch, answered};
 use crate::credentials::Credentials;
 
 /// How long a registry may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long it may be silent in the middle of an answer.
+/// How long it may be silent; after a body's last byte too, when the machine may still hold some of it.
 const SILENCE: Duration = Duration::from_secs(120);
 /// How long a token is good for where its server does not say (`token.md`).
 const TOKEN_LIFE: u64 = 60;
@@ -29,8 +30,9 @@ const REDIRECTS: usize = 5;
 /// What a request sends.
 pub enum Payload {
     Small(bytes::Bytes),
-    /// Sent once: a refusal for want of a login ends the request.
-    Stream(Body),
+    /// Sent once: a refusal for want of a login ends the request. The body tells the watch whom it
+    /// waits for.
+    Stream(Body, Watch),
 }
 
 impl Payload {
@@ -47,6 +49,8 @@ pub struct Client {
     login: Credentials,
     /// What kept credentials from being read.
     problem: Option<String>,
+    /// [`SILENCE`], but in tests.
+    pub silence: Duration,
     state: Mutex<State>,
 }
 
@@ -81,7 +85,6 @@ impl std::fmt::Debug for Client {
 fn http(ca: Option<&Path>, loopback: bool) -> Result<reqwest::Client, RelayError> {
     let mut builder = reqwest::Client::builder()
         .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
         .redirect(reqwest::redirect::Policy::none())
         .http1_only()
         .user_agent(concat!("cachefrom/", env!("CARGO_PKG_VERSION")));
@@ -126,10 +129,10 @@ impl Client {
             })?;
             // A path that begins with a slash always joins.
             let Ok(version) = root.join("/v2/") else { continue };
-            match http.get(version).send().await {
+            match answered(http.get(version), &Watch::begin(), SILENCE).await {
                 Ok(reply) => {
-                    let state = Mutex::default();
-                    let client = Self { http, address, root, login, problem, state };
+                    let (silence, state) = (SILENCE, Mutex::default());
+                    let client = Self { http, address, root, login, problem, silence, state };
                     return match (client.greeted(&reply), last) {
                         (Ok(()), _) => Ok(client),
                         // It answers a plain request, but only to say that it wants TLS.
@@ -139,7 +142,7 @@ impl Client {
                         (Err(error), _) => Err(error),
                     };
                 }
-                Err(error) => last = last.or(Some(reason(&error.without_url()))),
+                Err(reason) => last = last.or(Some(reason)),
             }
         }
         let reason = last.unwrap_or_default();
@@ -212,21 +215,20 @@ impl Client {
         payload: Payload,
     ) -> Result<Response, RelayError> {
         let actions = if method == Method::DELETE { "pull,push,delete" } else { "pull,push" };
-        let small = match &payload {
-            Payload::Small(bytes) => Some(bytes.clone()),
-            Payload::Stream(_) => None,
+        let (body, small, watch) = match payload {
+            Payload::Small(bytes) => (Body::from(bytes.clone()), Some(bytes), Watch::begin()),
+            Payload::Stream(body, watch) => (body, None, watch),
         };
-        let body = match payload {
-            Payload::Small(bytes) => Body::from(bytes),
-            Payload::Stream(body) => body,
-        };
-        let reply = self.once(&method, url.clone(), &headers, body, actions).await?;
+        let reply = self.once(&method, url.clone(), &headers, body, actions, &watch).await?;
         let reply = match (reply.status(), small) {
             (StatusCode::UNAUTHORIZED, Some(bytes)) => {
                 // The token ran out early, or this is the first that anybody says of a login.
                 self.learn(&reply)?;
-                self.state().tokens.clear();
-                self.once(&method, url.clone(), &headers, Body::from(bytes), actions).await?
+                let body = Body::from(bytes);
+                self.once(&method, url.clone(), &headers, body, actions, &watch).await?
+            }
+            (StatusCode::UNAUTHORIZED, None) => {
+                return Err(RelayError::LoginLost { host: self.host() });
             }
             _ => reply,
         };
@@ -255,7 +257,8 @@ impl Client {
                 return Ok(reply);
             };
             url = self.resolve(&url, location)?;
-            reply = self.once(method, url.clone(), headers, Body::default(), actions).await?;
+            let (body, watch) = (Body::default(), Watch::begin());
+            reply = self.once(method, url.clone(), headers, body, actions, &watch).await?;
         }
         Ok(reply)
     }
@@ -267,6 +270,7 @@ impl Client {
         headers: &HeaderMap,
         body: Body,
         actions: &'static str,
+        watch: &Watch,
     ) -> Result<Response, RelayError> {
         let mut request = self.http.request(method.clone(), url.clone()).headers(headers.clone());
         // Only the registry itself may see who we are.
@@ -278,11 +282,14 @@ impl Client {
         if *method != Method::GET && *method != Method::HEAD && *method != Method::DELETE {
             request = request.body(body);
         }
-        let sent = request.send().await;
-        sent.map_err(|error| RelayError::Unreachable {
-            host: self.host(),
-            reason: reason(&error.without_url()),
-        })
+        let reply = answered(request, watch, self.silence).await;
+        let reply =
+            reply.map_err(|reason| RelayError::Unreachable { host: self.host(), reason })?;
+        if reply.status() == StatusCode::UNAUTHORIZED {
+            // Whatever was refused must not be used again.
+            self.state().tokens.clear();
+        }
+        Ok(reply)
     }
 
     /// The header that logs in, where a login was asked for.
@@ -369,10 +376,9 @@ impl Client {
             }
         };
         let host = url.host_str().unwrap_or_default().to_owned();
-        let reply = request.send().await.map_err(|error| RelayError::Unreachable {
-            host: host.clone(),
-            reason: reason(&error.without_url()),
-        })?;
+        let reply = answered(request, &Watch::begin(), self.silence).await;
+        let reply =
+            reply.map_err(|reason| RelayError::Unreachable { host: host.clone(), reason })?;
         let status = reply.status();
         if !status.is_success() {
             if self.login == Credentials::default() {

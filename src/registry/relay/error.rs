@@ -20,6 +20,8 @@ pub enum RelayError {
         "{host} refuses the credentials that are stored for it ({status})\n  docker login {host}"
     )]
     LoginRefused { host: String, status: u16 },
+    #[error("{host} stopped accepting the login in the middle of an upload")]
+    LoginLost { host: String },
     #[error("{host} asks for a login that registries do not use: {challenge:?}")]
     Challenge { host: String, challenge: String },
     #[error("{host} wants a password over plain HTTP, where anybody could read it")]

@@ -41,6 +41,8 @@ impl From<RelayError> for Problem {
     fn from(error: RelayError) -> Self {
         let (status, code) = match &error {
             RelayError::Unreachable { .. } => (StatusCode::BAD_GATEWAY, "UNAVAILABLE"),
+            // Engines push again after a 5xx, and the next try logs in anew.
+            RelayError::LoginLost { .. } => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             RelayError::List { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
             // An engine that saw a 401 would ask this process for a login.
             _ => (StatusCode::FORBIDDEN, "DENIED"),
@@ -178,9 +180,7 @@ async fn put(
 fn learn(meter: &Meter, relay: &Relay, repository: &RepositoryName, manifest: &Manifest) {
     meter.learn(repository, manifest);
     for (descriptor, _) in manifest.blobs() {
-        if relay.ledger.blob(repository, &descriptor.digest).is_none() {
-            relay.ledger.add_blob(repository, &descriptor.digest, descriptor.size);
-        }
+        relay.ledger.add_blob(repository, &descriptor.digest, descriptor.size);
     }
 }
 

@@ -13,8 +13,10 @@ mod client;
 mod error;
 mod forward;
 mod ledger;
+mod outgoing;
 mod preflight;
 mod push;
+mod silence;
 
 use std::path::PathBuf;
 
