@@ -56,8 +56,10 @@ async fn compare(pairs: usize) {
     let registry = Registry::start(store.path().join("registry")).await.expect("a registry");
     let address = format!("{}/relayed/cache", peer.address).parse().expect("an address");
     let remote = Remote { address, ca: None, keep_refs: false };
-    let relay = Relay::open(&remote, Default::default(), "relay/r".into(), "bench", None).await;
+    let login = Default::default();
+    let relay = Relay::connect(&remote, login, "relay/r".into(), "bench", None).await;
     let relay = Arc::new(relay.expect("a relay"));
+    relay.try_out().await.expect("a registry that takes caches");
     registry.relay(Arc::clone(&relay));
     let context = context();
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);

@@ -222,6 +222,7 @@ struct Playing {
     clock: Option<Instant>,
     /// How long the base images took.
     bases: Option<Nanos>,
+    /// From before anything is pushed through it.
     relay: Option<Arc<Relay>>,
 }
 
@@ -242,11 +243,10 @@ async fn play(
     told.iter().for_each(|notice| on_event(Event::Notice(notice)));
     let commits = commits_of(&history, options)?;
     let registry = Registry::start(scratch.join("registry")).await?;
-    let relay = real::open(loaded, options, on_event).await?;
-    if let Some(relay) = &relay {
+    let real = real::open(loaded, options, on_event, &mut playing.relay).await?;
+    if let Some(relay) = &playing.relay {
         registry.relay(Arc::clone(relay));
     }
-    playing.relay.clone_from(&relay);
     let mut ways = vec![];
     for link in links(loaded, options) {
         let far = registry.far(&link).await?;
@@ -276,7 +276,7 @@ async fn play(
         fresh: engines.terms().fresh.clone(),
         local: engines.terms().local,
         worker: Some(worker),
-        remote: relay.as_deref().map(real::used),
+        remote: real,
     };
     let (strategies, skipped) = divide(&asked, &abilities);
     skipped.iter().for_each(|skipped| on_event(Event::Skipped(skipped)));

@@ -12,21 +12,26 @@ use super::{Event, OnEvent, Options};
 /// The list of refs in the folder of the results.
 const LIST: &str = "registry-refs.txt";
 
-/// The relay that was asked for. Says what the registry was found to accept.
+/// Opens the relay that was asked for, and says what the registry was found to accept.
+///
+/// The relay is in `held` from before anything is pushed, since that must be deleted however this ends.
 pub async fn open(
     loaded: &Loaded,
     options: &Options,
     on_event: OnEvent<'_>,
-) -> Result<Option<Arc<Relay>>, RelayError> {
+    held: &mut Option<Arc<Relay>>,
+) -> Result<Option<RealRegistry>, RelayError> {
     let Some(remote) = &options.remote else { return Ok(None) };
     let say = |text: String| on_event(Event::Notice(&text));
     say(format!("asking {} what it accepts", remote.address));
     let login = credentials::stored(remote.address.connected()).await;
     let ours = ours(&loaded.scenario.name);
     let list = Some(options.out.join(LIST));
-    let relay = Relay::open(remote, login, ours, &run_id(), list).await?;
-    say(format!("{} {}", remote.address, relay.accepts().words().join("; ")));
-    Ok(Some(Arc::new(relay)))
+    let relay = Relay::connect(remote, login, ours, &run_id(), list).await?;
+    let relay = held.insert(Arc::new(relay));
+    let accepts = relay.try_out().await?.clone();
+    say(format!("{} {}", remote.address, accepts.words().join("; ")));
+    Ok(Some(RealRegistry { repository: remote.address.to_string(), accepts }))
 }
 
 /// What the names of all repositories begin with that strategies of this scenario push to.
@@ -38,12 +43,6 @@ fn ours(scenario: &str) -> String {
 fn run_id() -> String {
     let day = jiff::Timestamp::now().strftime("%Y%m%d");
     format!("{day}-{:06x}", rand::random::<u32>() >> 8)
-}
-
-/// What the journal says of it.
-pub fn used(relay: &Relay) -> RealRegistry {
-    let accepts = relay.accepts().clone();
-    RealRegistry { repository: relay.address().to_string(), accepts }
 }
 
 /// Deletes what the run pushed, or says where it is and why it stays.

@@ -33,6 +33,8 @@ pub enum RelayError {
          create the repository first where pushing does not (Amazon ECR), and allow push and pull"
     )]
     MayNotPush { repository: String, what: String, status: u16, message: String },
+    #[error("no tag of this run's own is left for {name}")]
+    NoTag { name: String },
     #[error("cannot write the list of refs to {path}", path = path.display())]
     List { path: PathBuf, source: io::Error },
 }

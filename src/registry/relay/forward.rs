@@ -43,7 +43,9 @@ impl From<RelayError> for Problem {
             RelayError::Unreachable { .. } => (StatusCode::BAD_GATEWAY, "UNAVAILABLE"),
             // Engines push again after a 5xx, and the next try logs in anew.
             RelayError::LoginLost { .. } => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
-            RelayError::List { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+            RelayError::List { .. } | RelayError::NoTag { .. } => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN")
+            }
             // An engine that saw a 401 would ask this process for a login.
             _ => (StatusCode::FORBIDDEN, "DENIED"),
         };
@@ -109,7 +111,7 @@ pub async fn manifest(
     if !reads(&method) {
         return Err(Problem::unsupported());
     }
-    let url = relay.client.url(&format!("manifests/{}", real(relay, repository, reference)))?;
+    let url = relay.client.url(&format!("manifests/{}", real(relay, repository, reference)?))?;
     if matches!(reference, Reference::Digest(_))
         && relay.ledger.manifest(repository, reference).is_none()
     {
@@ -156,7 +158,7 @@ async fn put(
     let parsed =
         Manifest::parse(&bytes).map_err(|source| RegistryError::ManifestInvalid { source })?;
     let digest = Digest::of(&bytes);
-    let name = real(relay, repository, reference);
+    let name = real(relay, repository, reference)?;
     let tag = matches!(reference, Reference::Tag(_)).then_some(&*name);
     relay.ledger.pushing(tag, &digest)?;
     let url = relay.client.url(&format!("manifests/{name}"))?;
@@ -185,11 +187,15 @@ fn learn(meter: &Meter, relay: &Relay, repository: &RepositoryName, manifest: &M
 }
 
 /// What `reference` is called in the real repository.
-fn real(relay: &Relay, repository: &RepositoryName, reference: &Reference) -> String {
-    match reference {
+fn real(
+    relay: &Relay,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Result<String, RelayError> {
+    Ok(match reference {
         Reference::Digest(digest) => digest.to_string(),
-        Reference::Tag(tag) => relay.ledger.real_tag(repository, tag).to_string(),
-    }
+        Reference::Tag(tag) => relay.ledger.real_tag(repository, tag)?.to_string(),
+    })
 }
 
 /// Asks for what is not there for whoever asks, only so that not finding it takes its time.

@@ -36,9 +36,10 @@ struct Books {
     names: BTreeMap<(RepositoryName, Tag), Tag>,
     taken: BTreeSet<Tag>,
     /// Real tags that were pushed to, in that order.
-    tags: Vec<String>,
-    /// Every manifest that was pushed.
-    digests: BTreeSet<Digest>,
+    refs: Vec<Ref>,
+    /// Every manifest that was pushed, in the order in which they first were: what an index points
+    /// to comes before it.
+    digests: Vec<Digest>,
     file: Option<File>,
 }
 
@@ -48,6 +49,15 @@ struct Held {
     blobs: BTreeMap<Digest, u64>,
     manifests: BTreeMap<Digest, Stored>,
     tags: BTreeMap<Tag, Digest>,
+}
+
+/// A real tag that was pushed to, and what it was pushed as.
+#[derive(Clone, Debug)]
+pub struct Ref {
+    /// The last part of `HOST/REPOSITORY:TAG`.
+    pub tag: String,
+    /// At least one.
+    pub digests: Vec<Digest>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,11 +74,11 @@ impl Ledger {
     }
 
     /// What `tag` of `repository` is called in the real repository: unique to this run.
-    pub fn real_tag(&self, repository: &RepositoryName, tag: &Tag) -> Tag {
+    pub fn real_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Tag, RelayError> {
         let mut books = self.books();
         let key = (repository.clone(), tag.clone());
         if let Some(known) = books.names.get(&key) {
-            return known.clone();
+            return Ok(known.clone());
         }
         let flat = repository.as_str().replace('/', "-");
         let whole = format!("{}-{flat}-{tag}", self.prefix);
@@ -83,11 +93,13 @@ impl Ledger {
             let tag = text.parse::<Tag>().ok()?;
             (!books.taken.contains(&tag)).then_some(tag)
         };
-        // Two names that are alike even in 64 bits of their hash share a tag.
-        let real = candidates.iter().find_map(free).unwrap_or_else(|| tag.clone());
+        // Nothing is ever pushed under a tag that two names share, or that is not this run's.
+        let Some(real) = candidates.iter().find_map(free) else {
+            return Err(RelayError::NoTag { name: format!("{repository}:{tag}") });
+        };
         books.taken.insert(real.clone());
         books.names.insert(key, real.clone());
-        real
+        Ok(real)
     }
 
     /// A tag outside all of the run's repositories, for trying something out.
@@ -98,12 +110,13 @@ impl Ledger {
     /// A manifest is about to be pushed as `tag`, if it has one.
     pub fn pushing(&self, tag: Option<&str>, digest: &Digest) -> Result<(), RelayError> {
         let mut books = self.books();
-        books.digests.insert(digest.clone());
+        add(&mut books.digests, digest);
         let Some(tag) = tag else { return Ok(()) };
-        if books.tags.iter().any(|known| known == tag) {
+        if let Some(known) = books.refs.iter_mut().find(|known| known.tag == tag) {
+            add(&mut known.digests, digest);
             return Ok(());
         }
-        books.tags.push(tag.to_owned());
+        books.refs.push(Ref { tag: tag.to_owned(), digests: vec![digest.clone()] });
         let Some(path) = &self.list else { return Ok(()) };
         let written = append(&mut books.file, path, &format!("{}:{tag}", self.repository));
         written.map_err(|source| RelayError::List { path: path.clone(), source })
@@ -112,9 +125,10 @@ impl Ledger {
     /// What was to be pushed is not there, or not any more.
     pub fn forget(&self, tag: &str, digest: &Digest) -> Result<(), RelayError> {
         let mut books = self.books();
-        books.digests.remove(digest);
-        books.tags.retain(|known| known != tag);
-        let left = books.tags.iter().map(|tag| format!("{}:{tag}", self.repository)).collect();
+        books.digests.retain(|known| known != digest);
+        books.refs.retain(|known| known.tag != tag);
+        let name = |left: &Ref| format!("{}:{}", self.repository, left.tag);
+        let left = books.refs.iter().map(name).collect();
         // Whoever pushes next opens the list again.
         books.file = None;
         drop(books);
@@ -183,19 +197,24 @@ impl Ledger {
         size
     }
 
-    /// The real tags that were pushed to, as `HOST/REPOSITORY:TAG`'s last part.
-    pub fn tags(&self) -> Vec<String> {
-        self.books().tags.clone()
+    /// The real tags that were pushed to.
+    pub fn refs(&self) -> Vec<Ref> {
+        self.books().refs.clone()
     }
 
-    /// Every manifest that was pushed, tagged or not.
+    /// Every manifest that was pushed, tagged or not; what an index points to comes before it.
     pub fn digests(&self) -> Vec<Digest> {
-        self.books().digests.iter().cloned().collect()
+        self.books().digests.clone()
     }
 
     /// Whether a real tag is one of this tool's, of whichever run.
     pub fn is_ours(tag: &str) -> bool {
         tag.starts_with("cachefrom-")
+    }
+
+    /// Whether a real tag is one of this run's.
+    pub fn is_own(&self, tag: &str) -> bool {
+        tag.strip_prefix(&*self.prefix).is_some_and(|rest| rest.starts_with('-'))
     }
 
     /// The list of refs, once there is one.
@@ -225,6 +244,12 @@ impl Ledger {
     }
 }
 
+fn add(digests: &mut Vec<Digest>, digest: &Digest) {
+    if !digests.contains(digest) {
+        digests.push(digest.clone());
+    }
+}
+
 fn append(file: &mut Option<File>, path: &Path, line: &str) -> std::io::Result<()> {
     let file = match file {
         Some(file) => file,
@@ -245,7 +270,8 @@ mod tests {
     }
 
     fn real(ledger: &Ledger, repository: &str, tag: &str) -> String {
-        ledger.real_tag(&repository.parse().unwrap(), &tag.parse().unwrap()).to_string()
+        let real = ledger.real_tag(&repository.parse().unwrap(), &tag.parse().unwrap());
+        real.unwrap().to_string()
     }
 
     #[test]
@@ -261,6 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_that_is_not_this_runs_own_is_never_used() {
+        let ledger = ledger(None);
+        let (name, tag) = ("a".parse().unwrap(), "latest".parse().unwrap());
+        let hash = Digest::of(b"a:latest").hex()[..16].to_owned();
+        for taken in ["cachefrom-1-a-latest".to_owned(), format!("cachefrom-1-a-latest-{hash}")] {
+            ledger.books().taken.insert(taken.parse().unwrap());
+        }
+        let error = ledger.real_tag(&name, &tag).unwrap_err();
+        assert!(error.to_string().contains("a:latest"), "{error}");
+        assert!(ledger.is_own("cachefrom-1-a") && !ledger.is_own("cachefrom-12-a"));
+    }
+
+    #[test]
     fn refs_are_listed_once_and_before_they_are_pushed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("refs.txt");
@@ -271,7 +310,7 @@ mod tests {
         }
         ledger.pushing(None, &Digest::of(b"3")).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "r.test/me:cachefrom-1-a\n");
-        assert_eq!((ledger.tags().len(), ledger.digests().len()), (1, 3));
+        assert_eq!((ledger.refs().len(), ledger.digests().len()), (1, 3));
         ledger.relist(vec![]).unwrap();
         assert!(!path.exists());
     }

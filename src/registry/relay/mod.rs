@@ -13,12 +13,19 @@ mod client;
 mod error;
 mod forward;
 mod ledger;
+mod others;
 mod outgoing;
 mod preflight;
 mod push;
 mod silence;
 
+#[cfg(test)]
+mod front;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use hyper::{Method, Request};
 use reqwest::header::{HeaderMap, HeaderValue, RANGE};
@@ -53,15 +60,16 @@ pub struct Relay {
     sessions: push::Sessions,
     /// What the names of the run's own repositories begin with.
     ours: String,
-    accepts: Accepts,
+    /// Nothing until it has been tried out to the end.
+    accepts: OnceLock<Accepts>,
 }
 
 impl Relay {
-    /// Logs in, and tries out what the registry accepts; see [`Accepts`].
+    /// Finds the registry, and pushes nothing.
     ///
     /// The run's repositories are those whose name begins with `ours`. `run` makes its tags unique,
     /// and `list` is the file in which they are written down.
-    pub async fn open(
+    pub async fn connect(
         remote: &Remote,
         login: (Credentials, Option<String>),
         ours: String,
@@ -72,13 +80,15 @@ impl Relay {
         let client = client::Client::connect(remote.address.clone(), ca.as_deref(), login).await?;
         let repository = format!("{}/{}", remote.address.host, remote.address.repository);
         let ledger = ledger::Ledger::new(run, repository, list);
-        let accepts = preflight::try_out(&client, &ledger).await?;
-        Ok(Self { client, ledger, sessions: push::Sessions::default(), ours, accepts })
+        let (sessions, accepts) = Default::default();
+        Ok(Self { client, ledger, sessions, ours, accepts })
     }
 
-    /// What the registry was found to accept.
-    pub fn accepts(&self) -> &Accepts {
-        &self.accepts
+    /// Tries out what the registry accepts. Whatever becomes of it, [`Relay::clear`] deletes what it
+    /// pushed.
+    pub async fn try_out(&self) -> Result<&Accepts, RelayError> {
+        let accepts = preflight::try_out(&self.client, &self.ledger).await?;
+        Ok(self.accepts.get_or_init(|| accepts))
     }
 
     pub fn address(&self) -> &RemoteAddress {

@@ -10,9 +10,11 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::clear::{Deleted, delete};
 use super::client::{Client, Payload};
 use super::error::RelayError;
 use super::ledger::Ledger;
+use super::others::{json_of, tags};
 use crate::registry::Digest;
 use crate::registry::manifest::{CACHE_CONFIG, INDEX};
 
@@ -138,28 +140,8 @@ pub async fn try_out(client: &Client, ledger: &Ledger) -> Result<Accepts, RelayE
 
 /// How many tags there are that no run of this tool made.
 async fn others(client: &Client) -> Result<Option<usize>, RelayError> {
-    #[derive(Deserialize)]
-    struct Page {
-        tags: Option<Vec<String>>,
-    }
-    let url = client.url("tags/list")?;
-    let reply = client.send(Method::GET, url, HeaderMap::new(), Payload::none()).await?;
-    let status = reply.status();
-    // A repository that nobody has pushed to is unknown to most registries.
-    if status == StatusCode::NOT_FOUND {
-        return Ok(Some(0));
-    }
-    let more = reply.headers().contains_key("link");
-    let Some(page) = json_of::<Page>(reply).await.filter(|_| status.is_success()) else {
-        return Ok(None);
-    };
-    let others = page.tags.unwrap_or_default().iter().filter(|tag| !Ledger::is_ours(tag)).count();
-    // One page tells enough: a repository with more has others' tags, or too many to vouch for.
-    Ok(if more && others == 0 { None } else { Some(others) })
-}
-
-async fn json_of<T: for<'a> Deserialize<'a>>(reply: Response) -> Option<T> {
-    serde_json::from_slice(&reply.bytes().await.ok()?).ok()
+    let tags = tags(client).await?;
+    Ok(tags.map(|tags| tags.iter().filter(|tag| !Ledger::is_ours(tag)).count()))
 }
 
 /// Pushes a small blob, which any use of the registry needs.
@@ -256,15 +238,9 @@ impl Trying<'_> {
         Ok(how)
     }
 
+    /// Whether this deletes. A registry that does not know the way answers 404 too.
     async fn delete(&self, reference: &str) -> Result<bool, RelayError> {
-        let url = self.client.url(&format!("manifests/{reference}"))?;
-        let headers = HeaderMap::new();
-        match self.client.send(Method::DELETE, url, headers, Payload::none()).await {
-            Ok(reply) => Ok(reply.status().is_success()),
-            // A login that may push need not be one that may delete.
-            Err(RelayError::LoginRefused { .. } | RelayError::NoCredentials { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(matches!(delete(self.client, reference).await?, Deleted::Now))
     }
 }
 

@@ -33,12 +33,16 @@ pub struct Seen {
     pub issued: Vec<String>,
     /// How often a blob was said to be elsewhere.
     pub redirected: usize,
+    /// How many requests will never be answered.
+    pub stalled: usize,
     /// What no client should do.
     pub wrong: Vec<String>,
 }
 
 struct Shared {
     address: String,
+    /// Whether it deletes, but never answers who wants a blob mounted.
+    stalls: bool,
     storage: String,
     peer: String,
     login: String,
@@ -53,6 +57,15 @@ type Reply = Response<Full<Bytes>>;
 impl Front {
     /// In front of the registry at `peer`, for one user.
     pub async fn start(peer: String, user: &str, password: &str) -> Self {
+        Self::with(peer, user, password, false).await
+    }
+
+    /// One that deletes, but never answers who wants a blob mounted.
+    pub async fn stalling(peer: String, user: &str, password: &str) -> Self {
+        Self::with(peer, user, password, true).await
+    }
+
+    async fn with(peer: String, user: &str, password: &str, stalls: bool) -> Self {
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let storage = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = front.local_addr().unwrap().to_string();
@@ -61,6 +74,7 @@ impl Front {
         let redirects = reqwest::redirect::Policy::none();
         let shared = Arc::new(Shared {
             address: address.clone(),
+            stalls,
             storage: storage.local_addr().unwrap().to_string(),
             peer,
             login,
@@ -115,7 +129,11 @@ impl Shared {
             reply.headers_mut().insert("www-authenticate", realm.parse().unwrap());
             return reply;
         }
-        if request.method() == Method::DELETE {
+        if self.stalls && request.uri().query().is_some_and(|query| query.contains("mount=")) {
+            self.seen.lock().unwrap().stalled += 1;
+            std::future::pending::<()>().await;
+        }
+        if request.method() == Method::DELETE && !self.stalls {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "{}");
         }
         let path = request.uri().path().to_owned();
