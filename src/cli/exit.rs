@@ -10,6 +10,7 @@ use crate::check::{CheckError, MergeError, ToleranceError};
 use crate::engine::EngineError;
 use crate::history::HistoryError;
 use crate::journal::JournalError;
+use crate::registry::relay::RemoteAddressError;
 use crate::report::files::WriteError;
 use crate::run::RunError;
 use crate::scenario::Diagnostics;
@@ -68,6 +69,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
         || error.downcast_ref::<ExplainError>().is_some()
         || error.downcast_ref::<CommitsError>().is_some()
         || error.downcast_ref::<HistoryError>().is_some()
+        || error.downcast_ref::<RemoteAddressError>().is_some()
         || error.downcast_ref::<ToleranceError>().is_some();
     if usage {
         return Exit::Usage;

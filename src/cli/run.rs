@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use anyhow::Context;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -52,8 +53,9 @@ pub struct Play {
     link: Option<Links>,
     /// Push to and pull from this repository of a real registry, logged in as Docker's config.json
     /// says; bytes are counted and links shaped as ever
+    // Text, since clap echoes a value that it cannot parse, and a password may be in it.
     #[arg(long, value_name = "HOST/REPO")]
-    registry: Option<RemoteAddress>,
+    registry: Option<String>,
     /// Trust the certificates in this PEM file for --registry too
     #[arg(long, value_name = "FILE", requires = "registry")]
     registry_ca: Option<PathBuf>,
@@ -124,7 +126,7 @@ impl Play {
             replay: None,
             strategies: self.strategy.clone(),
             links: self.link.as_ref().map_or_else(Vec::new, |links| links.0.clone()),
-            remote: self.remote(),
+            remote: self.remote()?,
             last_commit: None,
             partition: self.partition,
             out,
@@ -138,9 +140,11 @@ impl Play {
         })
     }
 
-    fn remote(&self) -> Option<Remote> {
-        let address = self.registry.clone()?;
-        Some(Remote { address, ca: self.registry_ca.clone(), keep_refs: self.keep_refs })
+    fn remote(&self) -> anyhow::Result<Option<Remote>> {
+        let Some(text) = &self.registry else { return Ok(None) };
+        let address = text.parse::<RemoteAddress>();
+        let address = address.context("invalid value for '--registry <HOST/REPO>'")?;
+        Ok(Some(Remote { address, ca: self.registry_ca.clone(), keep_refs: self.keep_refs }))
     }
 
     /// Plays the run, or prints what it would be.

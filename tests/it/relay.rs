@@ -300,3 +300,47 @@ async fn an_interrupt_deletes_what_was_pushed() {
     assert!(!tags.contains("cachefrom-"), "{tags}");
     case.assert_nothing_left();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_while_it_asks_what_is_accepted_deletes_what_that_pushed() {
+    let peer = Peer::with(json!({ "relativeurls": true }), None).await;
+    let front = Front::stalling(peer.address.clone(), USER, PASSWORD).await;
+    let case = Case::new(DOCKERFILE, SCENARIO);
+    let to = format!("{}/team/cache", front.address);
+    let mut command = command(&case, &front.address, PASSWORD, &["--registry", &to]);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let (given_up, begun) = (Duration::from_secs(120), Instant::now());
+    while front.seen().stalled == 0 {
+        assert!(begun.elapsed() < given_up, "nobody asks for a mount");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let list = case.out().join("registry-refs.txt");
+    assert_eq!(std::fs::read_to_string(&list).unwrap().lines().count(), 4);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = tokio::task::block_in_place(|| child.wait_with_output().unwrap());
+    let (code, stderr) = ended(&output);
+    assert_eq!(code, Some(130), "{stderr}");
+    assert!(stderr.contains("deleting this run's refs"), "{stderr}");
+    assert!(!list.exists(), "{stderr}");
+    let tags = format!("http://{}/v2/team/cache/tags/list", peer.address);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let tags = client.get(tags).send().await.unwrap().text().await.unwrap();
+    assert!(!tags.contains("cachefrom-"), "{tags}");
+    case.assert_nothing_left();
+}
+
+#[test]
+fn an_address_that_holds_a_password_is_a_usage_error_that_does_not_echo_it() {
+    let case = Case::new(DOCKERFILE, SCENARIO);
+    for (address, says) in [
+        ("https://me:hunter2@h.io/a", "docker login"),
+        ("ftp://me:hunter2@h.io/a@sha256:00", "docker login"),
+        ("h..io/a", "\"h..io/a\" is not HOST/REPOSITORY"),
+    ] {
+        let output = case.command(&["--dry-run", "--registry", address]).output().unwrap();
+        let (code, stderr) = ended(&output);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains("invalid value for '--registry <HOST/REPO>'"), "{stderr}");
+        assert!(stderr.contains(says) && !stderr.contains("hunter2"), "{stderr}");
+    }
+}

@@ -1,7 +1,10 @@
 //! Where a real registry is, as a user writes it: `[http://|https://]HOST[:PORT]/REPOSITORY`.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
+
+use reqwest::Url;
 
 use crate::registry::RepositoryName;
 
@@ -30,9 +33,9 @@ pub enum RemoteAddressError {
     )]
     Credentials,
     #[error(
-        "{text:?} names a tag or digest\n  name the repository alone: each run makes tags of its own"
+        "the address of a registry holds no tag or digest\n  name the repository alone: each run makes tags of its own"
     )]
-    Tagged { text: String },
+    Tagged,
 }
 
 impl RemoteAddress {
@@ -55,6 +58,16 @@ impl FromStr for RemoteAddress {
     type Err = RemoteAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Before anything echoes the text: it does not where it may hold a password.
+        if let Some((before, after)) = text.rsplit_once('@') {
+            let host = before.split_once("://").map_or(before, |(_, rest)| rest);
+            let digest = after.strip_prefix("sha256:");
+            let digest = digest.is_some_and(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()));
+            return Err(match digest && host.contains('/') && !before.contains('@') {
+                true => RemoteAddressError::Tagged,
+                false => RemoteAddressError::Credentials,
+            });
+        }
         let form = || RemoteAddressError::Form { text: text.to_owned() };
         let (tls, rest) = match text.split_once("://") {
             None => (None, text),
@@ -62,25 +75,39 @@ impl FromStr for RemoteAddress {
             Some(("http", rest)) => (Some(false), rest),
             Some(_) => return Err(form()),
         };
-        // Before anything echoes the text.
-        if rest.contains('@') && !rest.contains("@sha256:") {
-            return Err(RemoteAddressError::Credentials);
-        }
         let (host, repository) = rest.split_once('/').ok_or_else(form)?;
-        if repository.contains([':', '@']) {
-            return Err(RemoteAddressError::Tagged { text: text.to_owned() });
-        }
-        let (name, port) = host.rsplit_once(':').unwrap_or((host, "1"));
-        let letter = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
-        // As in an image's name: a first part without dot or port is a folder of Docker Hub.
-        let is_host = name == "localhost" || host.contains(['.', ':']);
-        if !is_host || name.is_empty() || !name.chars().all(letter) || port.parse::<u16>().is_err()
-        {
+        if !is_host(host) {
             return Err(form());
+        }
+        if repository.contains(':') {
+            return Err(RemoteAddressError::Tagged);
         }
         let repository = repository.trim_end_matches('/').parse().map_err(|_| form())?;
         Ok(Self { tls, host: host.to_owned(), repository })
     }
+}
+
+/// Whether this is `HOST` or `HOST:PORT`, and no folder of Docker Hub, which has neither dot nor port.
+/// Source: distribution/reference `regexp.go` (`domainAndPort`), where labels hold no `_`, which some
+/// internal names do.
+fn is_host(text: &str) -> bool {
+    let name_ends = text.find(']').map_or_else(|| text.find(':'), |at| Some(at + 1));
+    let (name, port) = text.split_at(name_ends.unwrap_or(text.len()));
+    let digits = |port: &str| !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
+    let port_is_one = port.is_empty() || port.strip_prefix(':').is_some_and(digits);
+    let name_is_one = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => name.split('.').all(is_label) && (text.contains(['.', ':']) || name == "localhost"),
+    };
+    // Which also knows that 999.0.0.1 is no address, and 99999 no port.
+    name_is_one && port_is_one && Url::parse(&format!("https://{text}/")).is_ok()
+}
+
+/// Whether this is a part of a name between dots.
+fn is_label(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let dashed = text.starts_with('-') || text.ends_with('-');
+    (1..=63).contains(&text.len()) && text.chars().all(inner) && !dashed
 }
 
 impl fmt::Display for RemoteAddress {
@@ -100,7 +127,14 @@ mod tests {
 
     #[test]
     fn hosts_and_repositories_are_told_apart() {
-        for text in ["ghcr.io/me/cache", "127.0.0.1:5000/a/b/c", "http://localhost/x"] {
+        for text in [
+            "ghcr.io/me/cache",
+            "127.0.0.1:5000/a/b/c",
+            "http://localhost/x",
+            "1.dkr.ecr.eu-1.amazonaws.com/a",
+            "registry_1:5000/a",
+            "[fe80::1]:5000/a",
+        ] {
             assert_eq!(parsed(text).unwrap().to_string(), text);
         }
         let hub = parsed("docker.io/me/cache").unwrap();
@@ -110,18 +144,52 @@ mod tests {
 
     #[test]
     fn what_is_no_repository_is_refused_with_an_example() {
-        for bad in
-            ["", "ghcr.io", "me/cache", "ftp://h.io/a", "h.io:x/a", "h.io/A", "h.io/", ":5/a"]
-        {
-            assert!(parsed(bad).unwrap_err().contains("ghcr.io/me/cachefrom"), "{bad}");
+        for bad in [
+            "",
+            "ghcr.io",
+            "me/cache",
+            "ftp://h.io/a",
+            "h.io:x/a",
+            "h.io:/a",
+            "h.io:+5/a",
+            "h.io:99999/a",
+            "h.io/A",
+            "h.io/",
+            ":5/a",
+            "..:5/a",
+            "h..io/a",
+            ".h.io/a",
+            "h.io./a",
+            "-h.io/a",
+            "999.0.0.1/a",
+            "[::1/a",
+            "::1]/a",
+            "[]:5/a",
+            "[::g]:5/a",
+            "[::1]5/a",
+            "a]:5/a",
+        ] {
+            let error = parsed(bad).err().unwrap_or_else(|| panic!("{bad} is accepted"));
+            assert!(error.contains("ghcr.io/me/cachefrom"), "{bad}: {error}");
         }
-        assert!(parsed("h.io/a:1").unwrap_err().contains("alone"));
-        assert!(parsed("h.io/a@sha256:00").unwrap_err().contains("alone"));
+        for tagged in ["h.io/a:1", "h.io/a@sha256:00", "https://h.io:5/a:1@sha256:00"] {
+            assert!(parsed(tagged).unwrap_err().contains("alone"), "{tagged}");
+        }
     }
 
     #[test]
     fn a_password_in_the_address_is_not_echoed() {
-        let error = parsed("https://me:hunter2@h.io/a").unwrap_err();
-        assert!(error.contains("docker login") && !error.contains("hunter2"), "{error}");
+        for text in [
+            "https://me:hunter2@h.io/a",
+            "me:hunter2@h.io/a@sha256:00",
+            "ftp://me:hunter2@h.io/a@sha256:00",
+            "https://me:pass/hunter2@h.io/a",
+            "me:hunter2@sha256:00",
+            "ftp://me:hunter2@sha256:00",
+            "me:h@hunter2/a@sha256:00",
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.contains("docker login") && !error.contains("hunter2"), "{error}");
+        }
     }
 }
