@@ -199,6 +199,7 @@ fn record(trial: usize, round: usize, strategy: &str) -> TrialRecord {
             link: None,
             commit: trial % 30,
         },
+        builder: None,
         outcome: Outcome::Built,
         builds: vec![BuildRecord {
             target: None,

@@ -35,7 +35,7 @@ fn play(loaded: &Loaded, strategy: &str, rounds: u32) -> Recorded {
         partition: None,
         out: temporary.path().join("out"),
         resume: false,
-        builder: None,
+        builders: vec![],
         tls: None,
         allow_prune: false,
         status: false,

@@ -13,22 +13,23 @@ use crate::engine::{EngineAddress, EngineError, TlsOptions};
 #[derive(Debug, Parser)]
 pub struct Builder {
     /// Build on these engines: `dockerd://[PATH]`, `docker-container://[NAME]`, `docker://`, `unix://PATH` or
-    /// tcp://HOST:PORT [default: private ones from the dockerd that is found or fetched]
+    /// tcp://HOST:PORT; rounds are dealt to several of the last two [default: private ones from the dockerd that is
+    /// found or fetched]
     #[arg(long, value_name = "ADDRESS")]
-    builder: Option<EngineAddress>,
-    /// Speak TLS to a tcp:// builder, and trust the authorities in this PEM file alone
+    builder: Vec<EngineAddress>,
+    /// Speak TLS to tcp:// builders, and trust the authorities in this PEM file alone
     #[arg(long, value_name = "FILE", requires = "builder")]
     builder_tlscacert: Option<PathBuf>,
-    /// Speak TLS to a tcp:// builder, and show it this certificate (PEM)
+    /// Speak TLS to tcp:// builders, and show them this certificate (PEM)
     #[arg(long, value_name = "FILE", requires_all = ["builder", "builder_tlskey"])]
     builder_tlscert: Option<PathBuf>,
     /// The key of --builder-tlscert (PEM)
     #[arg(long, value_name = "FILE", requires_all = ["builder", "builder_tlscert"])]
     builder_tlskey: Option<PathBuf>,
-    /// Speak TLS to a tcp:// builder, whose certificate is for this name
+    /// Speak TLS to tcp:// builders, whose certificates are for this name
     #[arg(long, value_name = "NAME", requires = "builder")]
     builder_tlsservername: Option<ServerName>,
-    /// Speak TLS to a tcp:// builder, with ca.pem, cert.pem and key.pem of this folder
+    /// Speak TLS to tcp:// builders, with ca.pem, cert.pem and key.pem of this folder
     #[arg(long, value_name = "DIR", requires = "builder",
           conflicts_with_all = ["builder_tlscacert", "builder_tlscert", "builder_tlskey"])]
     builder_tlsdir: Option<PathBuf>,
@@ -36,17 +37,34 @@ pub struct Builder {
 
 /// Why the options cannot be used as they are.
 #[derive(Debug, thiserror::Error)]
-#[error("--builder-tls… options are for tcp:// builders, and {address} is none")]
-pub struct BuilderError {
-    address: EngineAddress,
+pub enum BuilderError {
+    #[error("--builder-tls… options are for tcp:// builders, and {address} is none")]
+    NotTcp { address: EngineAddress },
+    #[error(
+        "rounds are dealt to engines that run already, at unix:// and tcp://; {address} is none"
+    )]
+    NotThere { address: EngineAddress },
+    #[error("--builder {address} is given twice\n  each is one engine, which rounds are dealt to")]
+    Twice { address: EngineAddress },
 }
 
 impl Builder {
-    pub fn address(&self) -> Option<&EngineAddress> {
-        self.builder.as_ref()
+    /// The builders; several only of the kinds that there can be several of.
+    pub fn addresses(&self) -> Result<Vec<EngineAddress>, BuilderError> {
+        let several = self.builder.len() > 1;
+        for (place, address) in self.builder.iter().enumerate() {
+            let there = matches!(address, EngineAddress::Tcp(_) | EngineAddress::Unix(_));
+            if several && !there {
+                return Err(BuilderError::NotThere { address: address.clone() });
+            }
+            if self.builder[..place].contains(address) {
+                return Err(BuilderError::Twice { address: address.clone() });
+            }
+        }
+        Ok(self.builder.clone())
     }
 
-    /// How a `tcp://` builder is to be spoken to; without TLS when none of the options is given.
+    /// How `tcp://` builders are to be spoken to; without TLS when none of the options is given.
     pub fn tls(&self) -> anyhow::Result<Option<TlsOptions>> {
         let given = self.builder_tlscacert.is_some()
             || self.builder_tlscert.is_some()
@@ -55,8 +73,9 @@ impl Builder {
         if !given {
             return Ok(None);
         }
-        if let Some(address) = self.address().filter(|a| !matches!(a, EngineAddress::Tcp(_))) {
-            return Err(BuilderError { address: address.clone() }.into());
+        let is_tcp = |address: &EngineAddress| matches!(address, EngineAddress::Tcp(_));
+        if let Some(address) = self.builder.first().filter(|_| !self.builder.iter().any(is_tcp)) {
+            return Err(BuilderError::NotTcp { address: address.clone() }.into());
         }
         let files = match &self.builder_tlsdir {
             Some(folder) => TlsOptions::of_folder(folder).map_err(EngineError::from)?,

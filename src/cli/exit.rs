@@ -101,6 +101,8 @@ pub fn of(error: &anyhow::Error) -> Exit {
         Some(RunError::Folder { .. }) => Exit::NotWritten,
         Some(
             RunError::UnknownStrategy { .. }
+            | RunError::FewRounds { .. }
+            | RunError::OtherBuilders { .. }
             | RunError::NoSuchCommit { .. }
             | RunError::OtherRun { .. },
         ) => Exit::Usage,

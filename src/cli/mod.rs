@@ -134,16 +134,18 @@ fn print(text: &str) -> anyhow::Result<Exit> {
 
 fn doctor(builder: &builder::Builder) -> anyhow::Result<Exit> {
     let tls = builder.tls()?;
+    let addresses = builder.addresses()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let (cache_dir, run_root) = (crate::engine::cache_dir(), run_root());
-    let text = runtime.block_on(crate::run::doctor(
-        builder.address(),
-        tls,
-        &cache_dir,
-        &run_root,
-        &say,
-    ))?;
-    print(&text)
+    let look = |address| {
+        let found = crate::run::doctor(address, tls.clone(), &cache_dir, &run_root, &say);
+        runtime.block_on(found)
+    };
+    let texts: Vec<String> = match addresses.as_slice() {
+        [] => vec![look(None)?],
+        some => some.iter().map(|address| look(Some(address))).collect::<Result<_, _>>()?,
+    };
+    print(&texts.join("\n"))
 }
 
 /// Where engines live while they run: `cachefrom` in the temporary directory.

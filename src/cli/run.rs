@@ -19,7 +19,7 @@ use crate::link::{LinkError, LinkProfile, parse_links};
 use crate::measure::Analysis;
 use crate::registry::relay::{Remote, RemoteAddress};
 use crate::run::{
-    Event, Options, Partition, divide, foreseen, history, links, sequences, strategies,
+    Event, Options, Partition, deal, divide, foreseen, history, links, sequences, strategies,
 };
 use crate::scenario::{self, Loaded};
 
@@ -131,7 +131,7 @@ impl Play {
             partition: self.partition,
             out,
             resume: self.resume,
-            builder: self.builder.address().cloned(),
+            builders: self.builder.addresses()?,
             tls: self.builder.tls()?,
             allow_prune: self.allow_prune,
             status: self.progress == Progress::Rawjson,
@@ -187,7 +187,12 @@ fn free_folder(parent: &Path) -> PathBuf {
 
 fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
     let asked = strategies(loaded, options)?;
-    let abilities = foreseen(options.builder.as_ref(), options.allow_prune);
+    let builders = &options.builders;
+    let foreseen = |address| foreseen(address, options.allow_prune);
+    let abilities: Vec<_> = match builders.as_slice() {
+        [] => vec![(String::new(), foreseen(None))],
+        some => some.iter().map(|one| (one.to_string(), foreseen(Some(one)))).collect(),
+    };
     let (strategies, skipped) = divide(&asked, &abilities);
     let scratch = tempfile::tempdir()?;
     let (history, notices) = history(loaded, options, scratch.path())?;
@@ -209,13 +214,18 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
     if let Some(partition) = options.partition {
         order = partition.of(order, &strategies, options.rounds);
     }
+    let dealt = deal(&order, builders.len())?;
     let played = order.len();
     for turn in order {
         let strategy = &strategies[turn.strategy];
         let over =
             links.get(turn.link).map_or(String::new(), |link| format!(" over {}", link.name));
+        let builder = dealt.get(&turn.round).and_then(|builder| builders.get(*builder));
+        let on = builder
+            .filter(|_| builders.len() > 1)
+            .map_or(String::new(), |builder| format!(" on {builder}"));
         text.push_str(&format!(
-            "  round {} {}{over}: {}\n",
+            "  round {} {}{over}{on}: {}\n",
             turn.round + 1,
             strategy.name,
             strategy.description

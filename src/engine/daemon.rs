@@ -16,6 +16,8 @@ use crate::units::Nanos;
 /// See the module.
 #[derive(Debug)]
 pub struct DaemonEngines {
+    /// As it was asked for.
+    address: EngineAddress,
     host: Host,
     terms: Terms,
     version: String,
@@ -25,24 +27,30 @@ pub struct DaemonEngines {
 }
 
 impl DaemonEngines {
-    pub async fn open(host: Host, place: Place) -> Result<Self, EngineError> {
+    /// The daemon at `host`, which answers.
+    pub async fn open(
+        address: &EngineAddress,
+        host: Host,
+        place: Place,
+    ) -> Result<Self, EngineError> {
         let version = super::version(&host.socket).await?;
         let terms = Terms {
-            fresh: fresh(Some(&EngineAddress::Docker), place.allow_prune),
+            fresh: fresh(Some(address), place.allow_prune),
             mirrored: false,
             local: host.local,
             host_network: false,
             docker_api: true,
         };
-        let (version, own_images) = (version.version, place.own_images);
-        Ok(Self { host, terms, version, own_images, bases: Mutex::default() })
+        let (address, own_images) = (address.clone(), place.own_images);
+        let version = version.version;
+        Ok(Self { address, host, terms, version, own_images, bases: Mutex::default() })
     }
 }
 
 #[async_trait]
 impl Engines for DaemonEngines {
     fn address(&self) -> String {
-        "docker://".to_owned()
+        self.address.to_string()
     }
 
     fn describe(&self) -> String {

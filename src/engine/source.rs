@@ -131,14 +131,14 @@ pub async fn open(
             let named = Some((name.as_deref(), image.as_str()));
             Ok(Box::new(ContainerEngines::open(named, place).await?))
         }
-        Some(EngineAddress::Docker) => {
+        Some(address @ EngineAddress::Docker) => {
             let host = docker::host(&place.run_root).await?;
-            Ok(Box::new(DaemonEngines::open(host, place).await?))
+            Ok(Box::new(DaemonEngines::open(address, host, place).await?))
         }
         Some(address @ EngineAddress::Unix(path)) => {
             if request::ping(path).await.is_ok() {
                 let host = docker::Host::at(path.clone());
-                return Ok(Box::new(DaemonEngines::open(host, place).await?));
+                return Ok(Box::new(DaemonEngines::open(address, host, place).await?));
             }
             let control = Control::Unix(path.clone());
             Ok(Box::new(BareEngines::open(address, control, true, &place).await?))
@@ -146,7 +146,7 @@ pub async fn open(
         Some(address @ EngineAddress::Tcp(authority)) => {
             let host = docker::over_tcp(&place.run_root, authority, place.tls.as_ref()).await?;
             if request::ping(&host.socket).await.is_ok() {
-                return Ok(Box::new(DaemonEngines::open(host, place).await?));
+                return Ok(Box::new(DaemonEngines::open(address, host, place).await?));
             }
             if place.tls.is_some() {
                 return Ok(Box::new(BareEngines::over_tls(address, host, &place)));

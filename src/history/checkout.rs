@@ -8,13 +8,30 @@ use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use git2::Repository;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use super::tree::{File, Mode, Tree};
 use super::{FIRST_COMMIT, HistoryError, commit_time};
+
+/// One commit's files, that any thread can write out.
+pub struct Checkout {
+    pub(super) repository: PathBuf,
+    pub(super) tree: Tree,
+}
+
+impl Checkout {
+    /// Writes them into `into`, which must be empty or not there yet.
+    pub fn write(&self, into: &Path) -> Result<(), HistoryError> {
+        // A repository that is open belongs to one thread.
+        let opened = Repository::open(&self.repository);
+        let path = self.repository.display();
+        let repository = opened.map_err(HistoryError::git(format!("open {path}")))?;
+        write(&repository, &self.tree, into)
+    }
+}
 
 pub(super) fn write(repository: &Repository, tree: &Tree, into: &Path) -> Result<(), HistoryError> {
     fs::create_dir_all(into).map_err(HistoryError::io("create", into))?;

@@ -24,6 +24,7 @@ mod stored;
 mod tree;
 mod working;
 
+pub use checkout::Checkout;
 pub use edit::EditError;
 pub use replay::{Replay, Which};
 pub use tree::FileChange;
@@ -219,6 +220,13 @@ impl History {
     pub fn checkout(&self, index: usize, into: &Path) -> Result<(), HistoryError> {
         self.require(index)?;
         checkout::write(&self.repository, &*self.tree(index)?, into)
+    }
+
+    /// One commit's files, for another thread to write out while this lives.
+    pub fn take(&self, index: usize) -> Result<Checkout, HistoryError> {
+        self.require(index)?;
+        let tree = self.tree(index)?.into_owned();
+        Ok(Checkout { repository: self.repository.path().to_owned(), tree })
     }
 
     /// The content of a commit's file at `path`, which is relative to the tree and uses `/`; none

@@ -155,9 +155,7 @@ impl Compared<'_> {
     fn may_see_in(&self, path: &str) -> bool {
         let holds = |file: &&str| file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
         let excepted = |patterns: &Patterns| patterns.may_except_below(path);
-        self.sees(path)
-            || self.patterns.is_some_and(excepted)
-            || self.deciding.iter().any(holds)
+        self.sees(path) || self.patterns.is_some_and(excepted) || self.deciding.iter().any(holds)
     }
 
     /// Whether anything differs below `prefix` that a build sees.

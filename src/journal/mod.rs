@@ -11,9 +11,9 @@ mod view;
 
 pub use file::{Journal, JournalError, Recorded};
 pub use record::{
-    BuildRecord, Collected, CommitRecord, Difference, End, Environment, FileChange, Header,
-    ImageSource, LayerRecord, Line, Outcome, RealRegistry, SCHEMA, Skipped, StepOutput, TrialKey,
-    TrialRecord, Verification,
+    BuildRecord, BuilderRecord, Collected, CommitRecord, Difference, End, Environment, FileChange,
+    Header, ImageSource, LayerRecord, Line, Outcome, RealRegistry, SCHEMA, Skipped, StepOutput,
+    TrialKey, TrialRecord, Verification,
 };
 pub use scan::{Block, LineView, Scan};
 pub use view::{

@@ -112,6 +112,9 @@ pub struct Environment {
     /// The engines' address, such as `dockerd:///usr/bin/dockerd`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub builder: String,
+    /// The builders that rounds were dealt to, in that order; empty where there was only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builders: Vec<BuilderRecord>,
     /// What was asked for and these engines cannot do, a sentence each; the run went on without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
@@ -130,6 +133,14 @@ pub struct Environment {
     pub cores: usize,
     /// RFC 3339, UTC, to the second.
     pub started: String,
+}
+
+/// One of several builders of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuilderRecord {
+    pub address: String,
+    pub engine: String,
+    pub storage_driver: String,
 }
 
 /// A real registry that a run's caches and images went through.
@@ -168,6 +179,9 @@ pub struct TrialRecord {
     #[serde(flatten)]
     pub key: TrialKey,
     pub outcome: Outcome,
+    /// The address of the builder that played the round; absent where the run had only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builder: Option<String>,
     pub builds: Vec<BuildRecord>,
     pub verifications: Vec<Verification>,
     /// From the wish for the engine to its first answer; absent where a kept engine was used. It may
@@ -194,6 +208,7 @@ impl TrialRecord {
         Self {
             key,
             outcome,
+            builder: None,
             builds: vec![],
             verifications: vec![],
             engine_start: None,

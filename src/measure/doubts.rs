@@ -1,6 +1,6 @@
 //! Finds what a reader of the numbers has to know: the rules behind each [`Warning`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::journal::{End, Header};
 
@@ -47,6 +47,12 @@ pub fn of_journal(header: &Header, end: Option<&End>, cut: bool) -> Vec<Warning>
             because: skipped.because.clone(),
         })
         .collect();
+    let builders = &header.environment.builders;
+    if builders.len() > 1 {
+        let engines: BTreeSet<&String> = builders.iter().map(|builder| &builder.engine).collect();
+        let engines = engines.into_iter().cloned().collect();
+        warnings.push(Warning::SeveralBuilders { builders: builders.len(), engines });
+    }
     if cut {
         warnings.push(Warning::Cut);
     }

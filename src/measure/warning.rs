@@ -39,6 +39,8 @@ pub enum Warning {
     Cut,
     /// The run was interrupted, or never ended.
     Unfinished,
+    /// Rounds were played on several builders; `engines` are theirs, each named once.
+    SeveralBuilders { builders: usize, engines: Vec<String> },
 }
 
 /// The cell that a warning is about.
@@ -127,6 +129,16 @@ impl fmt::Display for Warning {
                 write!(f, "{trials} trials that the header announces are not in the journal")
             }
             Self::Cut => f.write_str("the journal's last line was cut and is left out"),
+            Self::SeveralBuilders { builders, engines } => {
+                write!(
+                    f,
+                    "rounds were dealt to {builders} builders: times mix their speeds, ratios do not, since each round stayed on one"
+                )?;
+                match engines.as_slice() {
+                    [] | [_] => Ok(()),
+                    several => write!(f, "; and their engines differ: {}", several.join(", ")),
+                }
+            }
             Self::Unfinished => f.write_str("the run did not end; what it recorded is reported"),
         }
     }

@@ -20,13 +20,25 @@ pub struct Abilities {
     pub remote: Option<RealRegistry>,
 }
 
-/// The strategies that can be played, and the others.
-pub fn divide(strategies: &[Strategy], abilities: &Abilities) -> (Vec<Strategy>, Vec<Skipped>) {
+/// The strategies that every one of `builders`, each with its address, can play, and the others.
+pub fn divide(
+    strategies: &[Strategy],
+    builders: &[(String, Abilities)],
+) -> (Vec<Strategy>, Vec<Skipped>) {
     let (mut played, mut skipped) = (vec![], vec![]);
     for strategy in strategies {
-        match because(strategy, abilities) {
+        let refused = builders
+            .iter()
+            .find_map(|(address, abilities)| Some((address, because(strategy, abilities)?)));
+        match refused {
             None => played.push(strategy.clone()),
-            Some(because) => skipped.push(Skipped { strategy: strategy.name.clone(), because }),
+            Some((address, because)) => {
+                let because = match builders {
+                    [_] => because,
+                    _ => format!("on {address}, {because}"),
+                };
+                skipped.push(Skipped { strategy: strategy.name.clone(), because });
+            }
         }
     }
     (played, skipped)
@@ -117,7 +129,7 @@ mod tests {
     use crate::strategy::built_in;
 
     fn skipped(abilities: &Abilities) -> Vec<String> {
-        let (_, skipped) = divide(built_in(), abilities);
+        let (_, skipped) = divide(built_in(), &[(String::new(), abilities.clone())]);
         skipped.into_iter().map(|skipped| skipped.strategy).collect()
     }
 
@@ -170,6 +182,18 @@ mod tests {
         assert_eq!(because(&older, &abilities), None);
         abilities.remote.as_mut().unwrap().accepts = Default::default();
         assert!(because(&older, &abilities).unwrap().contains("image-manifest=true"));
+    }
+
+    #[test]
+    fn what_one_of_several_builders_cannot_play_is_not_played_and_says_on_which() {
+        let mut other = foreseen(None, false);
+        other.local = false;
+        let builders = [("a".to_owned(), foreseen(None, false)), ("b".to_owned(), other)];
+        let (played, skipped) = divide(built_in(), &builders);
+        assert_eq!(played.len() + skipped.len(), built_in().len());
+        assert!(played.iter().all(|strategy| strategy.push.is_none()));
+        assert!(!skipped.is_empty());
+        assert!(skipped.iter().all(|skipped| skipped.because.starts_with("on b, it needs")));
     }
 
     #[test]

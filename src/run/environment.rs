@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::engine::{self, Control, EngineError, Engines};
-use crate::journal::Environment;
+use crate::journal::{BuilderRecord, Environment};
 use crate::trial::Worker;
 use crate::units::Bytes;
 
@@ -28,6 +28,7 @@ pub async fn environment(
         cachefrom: env!("CARGO_PKG_VERSION").into(),
         engine,
         builder: engines.address(),
+        builders: vec![],
         limits: vec![],
         registry: None,
         storage_driver,
@@ -38,6 +39,38 @@ pub async fn environment(
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     })
+}
+
+/// One for several builders, of which that of each is in `found`: what they do not share is listed.
+pub fn of_all<'a>(found: impl Iterator<Item = &'a Environment> + Clone) -> Environment {
+    let distinct = |field: fn(&Environment) -> &str| {
+        let mut words: Vec<&str> = vec![];
+        for word in found.clone().map(field) {
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words.join(", ")
+    };
+    let mut builders: Vec<BuilderRecord> = found
+        .clone()
+        .map(|one| BuilderRecord {
+            address: one.builder.clone(),
+            engine: one.engine.clone(),
+            storage_driver: one.storage_driver.clone(),
+        })
+        .collect();
+    if builders.len() < 2 {
+        builders.clear();
+    }
+    Environment {
+        engine: distinct(|one| &one.engine),
+        builder: distinct(|one| &one.builder),
+        storage_driver: distinct(|one| &one.storage_driver),
+        platform: distinct(|one| &one.platform),
+        builders,
+        ..found.clone().next().cloned().unwrap_or_default()
+    }
 }
 
 fn read_line(path: &str) -> String {

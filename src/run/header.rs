@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::journal::{Environment, Header, Journal, SCHEMA, Skipped, TrialKey};
+use crate::journal::{Environment, Header, ImageSource, Journal, SCHEMA, Skipped, TrialKey};
 use crate::strategy::Strategy;
 
 use super::{RunError, Setup, commit, environment, links};
@@ -13,6 +13,7 @@ pub struct Played<'a> {
     pub skipped: Vec<Skipped>,
     pub commits: usize,
     pub environment: Environment,
+    pub images: Vec<ImageSource>,
 }
 
 /// The journal to write to, and the trials that are in it already.
@@ -39,7 +40,7 @@ pub fn open_journal(
         targets: scenario.build.targets.clone(),
         links: links(setup.loaded, setup.options),
         environment: played.environment,
-        images: setup.bases.images.clone(),
+        images: played.images,
     };
     if setup.options.resume && path.exists() {
         let (journal, recorded) = Journal::resume(&path)?;
@@ -49,7 +50,16 @@ pub fn open_journal(
         if !same {
             return Err(RunError::OtherRun { path });
         }
+        let before = addresses(&recorded.header.environment);
+        if before != addresses(&header.environment) {
+            return Err(RunError::OtherBuilders { path, before });
+        }
         return Ok((journal, recorded.done()));
     }
     Ok((Journal::create(&path, &header)?, Default::default()))
+}
+
+/// The builders that rounds were dealt to, in that order; none where there was only one.
+fn addresses(environment: &Environment) -> Vec<String> {
+    environment.builders.iter().map(|builder| builder.address.clone()).collect()
 }

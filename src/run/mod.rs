@@ -8,6 +8,7 @@
 mod abilities;
 mod bases;
 mod commit;
+mod deal;
 mod doctor;
 mod environment;
 mod header;
@@ -15,15 +16,22 @@ mod order;
 mod partition;
 mod real;
 mod sequence;
+mod site;
+mod turns;
+#[cfg(test)]
+mod turns_tests;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::{self, EngineAddress, EngineError, Engines, Fresh, Place, RunRoot, TlsOptions};
+use crate::engine::{
+    self, EngineAddress, EngineError, Engines, Fresh, Machine, RunRoot, TlsOptions,
+};
 use crate::history::{History, HistoryError, Replay};
-use crate::journal::{End, Journal, JournalError, Line, Recorded, Skipped, TrialKey, TrialRecord};
+use crate::journal::{
+    End, ImageSource, Journal, JournalError, Line, Recorded, Skipped, TrialKey, TrialRecord,
+};
 use crate::link::LinkProfile;
 use crate::registry::relay::{Relay, RelayError, Remote};
 use crate::registry::{FarEnd, Registry, RegistryError};
@@ -34,11 +42,14 @@ use crate::trial::{self, causes};
 use crate::units::Nanos;
 
 pub use abilities::{Abilities, divide, foreseen};
+pub use deal::deal;
 pub use doctor::doctor;
 pub use order::{Turn, sequences};
 pub use partition::Partition;
 
 use header::{Played, open_journal};
+use site::{Opening, Site};
+use turns::Turns;
 
 /// What was asked for beside the scenario.
 #[derive(Clone, Debug)]
@@ -60,9 +71,10 @@ pub struct Options {
     /// The folder of the results; must not hold a journal unless `resume`.
     pub out: PathBuf,
     pub resume: bool,
-    /// Which engines to build on; private ones where they can be had when absent.
-    pub builder: Option<EngineAddress>,
-    /// How a `tcp://` builder is spoken to; without TLS when absent.
+    /// Which engines to build on, rounds being dealt to several; private ones where they can be had
+    /// when none is named.
+    pub builders: Vec<EngineAddress>,
+    /// How `tcp://` builders are spoken to; without TLS when absent.
     pub tls: Option<TlsOptions>,
     /// Whether engines that were there before may be pruned, to serve strategies that want new ones.
     pub allow_prune: bool,
@@ -134,6 +146,13 @@ pub enum RunError {
         "base image {reference} is not to be had: {reason}\n  declare a local source with [[image]] in the scenario"
     )]
     BaseImage { reference: String, reason: String },
+    #[error(
+        "{rounds} {} cannot be dealt to {builders} builders: a round is never split\n  \
+         play --rounds {builders} or more, or name fewer builders", if *rounds == 1 { "round" } else { "rounds" }
+    )]
+    FewRounds { rounds: usize, builders: usize },
+    #[error("{path} was recorded on other builders: {}\n  name the same with --builder, in the same order", before.join(", "), path = path.display())]
+    OtherBuilders { path: PathBuf, before: Vec<String> },
     #[error("{path} belongs to another scenario, seed or set of commits\n  choose another folder with --out", path = path.display())]
     OtherRun { path: PathBuf },
 }
@@ -242,104 +261,75 @@ async fn play(
     let (history, told) = history(loaded, options, scratch)?;
     told.iter().for_each(|notice| on_event(Event::Notice(notice)));
     let commits = commits_of(&history, options)?;
-    let registry = Registry::start(scratch.join("registry")).await?;
     let real = real::open(loaded, options, on_event, &mut playing.relay).await?;
-    if let Some(relay) = &playing.relay {
-        registry.relay(Arc::clone(relay));
-    }
-    let mut ways = vec![];
-    for link in links(loaded, options) {
-        let far = registry.far(&link).await?;
-        ways.push(Way { far: Some(far), link: Some(link) });
-    }
-    if ways.is_empty() {
-        ways.push(Way { link: None, far: None });
-    }
-    let addresses = ways.iter().filter_map(|way| way.far.as_ref()).map(FarEnd::address);
-    let addresses = addresses.chain([registry.address()]).map(|address| format!("{address}/"));
-    let place = Place {
-        cache_dir: options.cache_dir.clone(),
-        run_root: scratch.into(),
-        registry: Some(registry.address()),
-        own_images: addresses.chain([format!("{}/", local_name(loaded))]).collect(),
-        allow_prune: options.allow_prune,
-        tls: options.tls.clone(),
-    };
-    let notice = |text: &str| on_event(Event::Notice(text));
-    let engines = engine::open(options.builder.as_ref(), place, &notice).await?;
-    let control = engines.look().await?;
-    let worker = trial::look(control.clone())
-        .await
-        .map_err(|error| not_seen(&error, options.builder.as_ref(), options.tls.as_ref()))?;
-    let mut environment = environment::environment(&*engines, &control, &worker).await?;
-    let abilities = Abilities {
-        fresh: engines.terms().fresh.clone(),
-        local: engines.terms().local,
-        worker: Some(worker),
-        remote: real,
-    };
-    let (strategies, skipped) = divide(&asked, &abilities);
+    let relay = playing.relay.clone();
+    let opening = Opening { loaded, options, on_event, scratch, relay: relay.as_ref() };
+    let sites = site::open(&opening).await?;
+    let able = |site: &Site| (site.engines.address(), site.abilities(real.clone()));
+    let (strategies, skipped) = divide(&asked, &sites.iter().map(able).collect::<Vec<_>>());
     skipped.iter().for_each(|skipped| on_event(Event::Skipped(skipped)));
     if strategies.is_empty() {
         return Err(RunError::AllSkipped(skipped));
     }
-    let mut setup = Setup {
-        loaded,
-        options,
-        on_event,
-        history: &history,
-        registry: &registry,
-        engines: &*engines,
-        scratch,
-        bases: bases::Bases::default(),
-        outputs: trial::Outputs::default(),
-    };
-    let clock = Instant::now();
-    setup.bases = bases::ready(&setup, commits).await?;
-    playing.bases = Some(Nanos::of(clock.elapsed()));
-    environment.limits = limits(&setup);
-    environment.registry = abilities.remote;
-    environment.limits.iter().for_each(|limit| on_event(Event::Notice(limit)));
-    let played = Played { strategies: &strategies, skipped, commits, environment };
-    let (journal, done) = open_journal(&setup, played)?;
-    let journal = playing.journal.insert(journal);
-    let mut order = sequences(&strategies, ways.len(), options.rounds, options.seed);
+    let links = sites.first().map_or(1, |site| site.ways.len());
+    let mut order = sequences(&strategies, links, options.rounds, options.seed);
     if let Some(partition) = options.partition {
         order = partition.of(order, &strategies, options.rounds);
     }
-    let key = |turn: &Turn, commit| TrialKey {
-        round: turn.round,
-        strategy: strategies[turn.strategy].name.clone(),
-        link: ways[turn.link].link.as_ref().map(|link| link.name.clone()),
-        commit,
-    };
-    let keys: BTreeSet<TrialKey> = order
+    let dealt = deal(&order, sites.len())?;
+    let mut setups: Vec<Setup<'_>> = sites
         .iter()
-        .flat_map(|turn| (0..commits).map(|commit| key(turn, commit)))
-        .filter(|key| !done.contains(key))
+        .map(|site| Setup {
+            loaded,
+            options,
+            on_event,
+            history: &history,
+            registry: &site.registry,
+            engines: &*site.engines,
+            ways: &site.ways,
+            machine: &site.machine,
+            builder: (sites.len() > 1).then(|| site.engines.address()),
+            scratch,
+            bases: bases::Bases::default(),
+            outputs: trial::Outputs::default(),
+        })
         .collect();
-    if keys.is_empty() {
+    let clock = Instant::now();
+    for setup in &mut setups {
+        setup.bases = bases::ready(setup, commits).await?;
+    }
+    playing.bases = Some(Nanos::of(clock.elapsed()));
+    // There is one builder at least.
+    let Some(first) = setups.first() else { return Err(RunError::NothingToDo) };
+    let mut environment = environment::of_all(sites.iter().map(|site| &site.environment));
+    environment.registry = real;
+    for limit in setups.iter().flat_map(limits) {
+        if !environment.limits.contains(&limit) {
+            on_event(Event::Notice(&limit));
+            environment.limits.push(limit);
+        }
+    }
+    let mut images: Vec<ImageSource> = vec![];
+    for image in setups.iter().flat_map(|setup| &setup.bases.images) {
+        if !images.contains(image) {
+            images.push(image.clone());
+        }
+    }
+    let played = Played { strategies: &strategies, skipped, commits, environment, images };
+    let (journal, done) = open_journal(first, played)?;
+    let journal = playing.journal.insert(journal);
+    let turns = Turns { strategies: &strategies, order, dealt, commits };
+    let mut wanted = turns.keys(first);
+    wanted.retain(|key| !done.contains(key));
+    if wanted.is_empty() {
         return Err(RunError::NothingToDo);
     }
-    on_event(Event::Planned { trials: keys.len() });
+    on_event(Event::Planned { trials: wanted.len() });
     playing.clock = Some(Instant::now());
-    for turn in order {
-        let last = (0..commits).rev().find(|commit| keys.contains(&key(&turn, *commit)));
-        let Some(last) = last else { continue };
-        let (strategy, way) = (&strategies[turn.strategy], &ways[turn.link]);
-        let mut sequence = sequence::Sequence::new(&setup, strategy, turn, way, last);
-        for commit in 0..=last {
-            let key = key(&turn, commit);
-            on_event(Event::TrialStarted(&key));
-            let record = sequence.trial(key, commit).await;
-            if keys.contains(&record.key) {
-                journal.append(&Line::Trial(Box::new(record.clone())))?;
-                on_event(Event::TrialEnded(&record));
-            }
-        }
-        sequence.finish().await;
+    turns.play(&setups, &wanted, journal).await?;
+    for site in &sites {
+        site.engines.close().await?;
     }
-    engines.close().await?;
     Ok(())
 }
 
@@ -349,7 +339,7 @@ struct Way {
     far: Option<FarEnd>,
 }
 
-/// What every part of a run needs to know.
+/// What every part of a run needs to know, one for each builder.
 struct Setup<'a> {
     loaded: &'a Loaded,
     options: &'a Options,
@@ -357,8 +347,13 @@ struct Setup<'a> {
     history: &'a History,
     registry: &'a Registry,
     engines: &'a dyn Engines,
+    ways: &'a [Way],
+    machine: &'a Machine,
+    /// Names the builder where the run has several.
+    builder: Option<String>,
     scratch: &'a Path,
     bases: bases::Bases,
+    /// What steps came out as on its builder.
     outputs: trial::Outputs,
 }
 

@@ -2,12 +2,16 @@
 
 mod front;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Output;
 
+use cachefrom::journal::{Recorded, TrialRecord};
 use tokio::net::TcpListener;
 
-use crate::engines::{engine, recorded, reused, run, run_with, scenario, temporary};
+use crate::engines::{
+    engine, recorded, reused, run, run_with, scenario, serve_tcp, serve_unix, temporary,
+};
 use front::{Authority, Behind, serve};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,4 +174,82 @@ async fn tls_options_that_cannot_mean_anything_are_usage_errors() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
         assert!(stderr.contains(said), "{arguments:?}: {stderr}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rounds_are_dealt_to_builders_and_a_resumed_run_deals_them_alike() {
+    let folder = temporary();
+    let (one, _root) = engine(&folder.path().join("one")).await;
+    let (other, _root) = engine(&folder.path().join("other")).await;
+    let path = scenario(folder.path(), "strategies = ['local', 'cold']");
+    let plain = folder.path().join("plain.sock");
+    let _server = serve_unix(&plain, one.socket());
+    let (port, _server) = serve_tcp(other.socket()).await;
+    let addresses = [format!("unix://{}", plain.display()), format!("tcp://127.0.0.1:{port}")];
+    let [first, second] = addresses.each_ref().map(String::as_str);
+    let both = ["--builder", first, "--builder", second, "--rounds", "2"];
+    let output = run(folder.path(), &path, None, &both).await;
+    let recorded = recorded(folder.path(), &output);
+    // The second round finds nothing of the first: it is on an engine that has built nothing.
+    let once = [(0, 3), (0, 3), (3, 3)];
+    assert_eq!(reused(&recorded, "local"), [once, once].concat());
+    let played = |recorded: &Recorded| -> Vec<(u32, Option<String>)> {
+        let key = |trial: &TrialRecord| (trial.key.round, trial.builder.clone());
+        recorded.trials.iter().map(key).collect()
+    };
+    let expected: Vec<_> =
+        (0..6).map(|n| (n / 3, Some(addresses[n as usize / 3].clone()))).collect();
+    assert_eq!(played(&recorded), expected);
+    let environment = &recorded.header.environment;
+    let listed: Vec<&String> = environment.builders.iter().map(|b| &b.address).collect();
+    assert_eq!(listed, addresses.iter().collect::<Vec<_>>());
+    assert_eq!(environment.builder, addresses.join(", "));
+    let skipped = &recorded.header.skipped[0];
+    assert!(skipped.because.starts_with(&format!("on {first}, it wants a new")), "{skipped:?}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("rounds were dealt to 2 builders"), "{stdout}");
+
+    // What is cut off is played again, where it was.
+    let journal = folder.path().join("results/journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    // Without its end and its last trial.
+    let lines: Vec<&str> = text.lines().collect();
+    std::fs::write(&journal, lines[..lines.len() - 2].join("\n") + "\n").unwrap();
+    let swapped = ["--builder", second, "--builder", first, "--rounds", "2", "--resume"];
+    let output = run(folder.path(), &path, None, &swapped).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("was recorded on other builders: unix://"), "{stderr}");
+    let output = run(folder.path(), &path, None, &[&both[..], &["--resume"]].concat()).await;
+    let recorded = self::recorded(folder.path(), &output);
+    assert_eq!(played(&recorded), expected);
+    let keys: BTreeSet<_> = recorded.trials.iter().map(|trial| &trial.key).collect();
+    assert_eq!(keys.len(), 6);
+    one.stop().await.unwrap();
+    other.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builders_that_rounds_cannot_be_dealt_to_are_usage_errors() {
+    let folder = temporary();
+    let path = scenario(folder.path(), "strategies = ['local']");
+    let cases: [(&[&str], &str); 3] = [
+        (&["unix:///a", "unix:///a", "2"], "--builder unix:///a is given twice"),
+        (&["unix:///a", "docker://", "2"], "docker:// is none"),
+        (&["unix:///a", "unix:///b", "1"], "play --rounds 2 or more"),
+    ];
+    for (words, said) in cases {
+        let builders = ["--builder", words[0], "--builder", words[1], "--rounds", words[2]];
+        let arguments = [&builders[..], &["--dry-run"]].concat();
+        let output = run(folder.path(), &path, None, &arguments).await;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {stderr}");
+        assert!(stderr.contains(said), "{words:?}: {stderr}");
+    }
+    let arguments =
+        ["--builder", "unix:///a", "--builder", "unix:///b", "--rounds", "2", "--dry-run"];
+    let output = run(folder.path(), &path, None, &arguments).await;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("round 1 local on unix:///a: "), "{stdout}");
+    assert!(stdout.contains("round 2 local on unix:///b: "), "{stdout}");
 }

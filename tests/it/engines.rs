@@ -143,7 +143,7 @@ pub async fn to_control_api(mut ours: impl AsyncRead + AsyncWrite + Unpin, socke
     let _ = copy_bidirectional(&mut ours, &mut theirs).await;
 }
 
-fn serve_unix(plain: &Path, socket: &Path) -> tokio::task::JoinHandle<()> {
+pub fn serve_unix(plain: &Path, socket: &Path) -> tokio::task::JoinHandle<()> {
     let (listener, socket) = (UnixListener::bind(plain).unwrap(), socket.to_owned());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -152,7 +152,7 @@ fn serve_unix(plain: &Path, socket: &Path) -> tokio::task::JoinHandle<()> {
     })
 }
 
-async fn serve_tcp(socket: &Path) -> (u16, tokio::task::JoinHandle<()>) {
+pub async fn serve_tcp(socket: &Path) -> (u16, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, socket) = (listener.local_addr().unwrap().port(), socket.to_owned());
     let server = tokio::spawn(async move {
