@@ -133,6 +133,24 @@ fn aligned(rows: &[[String; 8]], shown: &[usize]) -> String {
 mod tests {
     use super::*;
 
+    /// It shows the rows of the second and the third commit.
+    #[test]
+    fn the_readmes_first_table_is_that_of_the_published_run() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let journal = root.join("results/jq/2026-11-25/journal.jsonl");
+        let analysis = Analysis::of(&Recorded::read(&journal).unwrap());
+        let whole = section(&analysis, analysis.cells.iter());
+        let (head, rows) = whole.split_once('\n').unwrap();
+        assert_eq!(rows.lines().count(), analysis.cells.len());
+        let rows = rows.lines().zip(&analysis.cells);
+        let rows = rows.filter(|(_, cell)| [1, 2].contains(&cell.commit)).map(|(row, _)| row);
+        let computed: String =
+            [head].into_iter().chain(rows).map(|row| format!("{row}\n")).collect();
+        let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+        let shown = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+        assert_eq!(shown, Some(&*computed));
+    }
+
     #[test]
     fn a_single_shaped_link_is_named_above_its_table() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
