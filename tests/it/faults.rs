@@ -270,10 +270,11 @@ fn a_journal_cut_in_mid_line_is_resumed_and_completed() {
 
 #[test]
 fn an_interrupt_at_any_moment_leaves_a_readable_journal_and_nothing_else() {
-    let slow = "FROM busybox\nCOPY file /\nRUN sleep 1.5\n";
+    let slow = "FROM busybox\nCOPY file /\nRUN sleep 30\n";
     // From the first preparations over an engine's start to the middle of a step.
     for (milliseconds, signal) in [
-        (5, Signal::INT),
+        // A shell lets what it runs in the background ignore SIGINT until there is a handler.
+        (5, Signal::TERM),
         (300, Signal::TERM),
         (900, Signal::INT),
         (1700, Signal::TERM),
@@ -284,9 +285,10 @@ fn an_interrupt_at_any_moment_leaves_a_readable_journal_and_nothing_else() {
         std::thread::sleep(Duration::from_millis(milliseconds));
         kill_process(Pid::from_child(&child), signal).unwrap();
         let code = child.wait().unwrap().code();
-        // Before the handlers are there, the signal ends the process as it ends any other.
+        // Before the handlers are there, which a busy machine may take its time for, the signal ends
+        // the process as it ends any other.
         assert!(
-            code == Some(130) || code.is_none() && milliseconds < 100,
+            code == Some(130) || code.is_none() && milliseconds < 500,
             "{milliseconds}: {code:?}"
         );
         case.assert_nothing_left();
