@@ -10,8 +10,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use base64::Engine;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
+
+use crate::go_json::or_null;
 
 /// How long a credential helper may think: some ask a cloud, none asks a person.
 const LONGEST_HELP: Duration = Duration::from_secs(30);
@@ -53,13 +55,6 @@ struct Entry {
     password: String,
     #[serde(deserialize_with = "or_null")]
     identitytoken: String,
-}
-
-/// A field that is `null` is absent.
-fn or_null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    from: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]

@@ -12,6 +12,7 @@ pub mod history;
 pub mod ignore;
 pub mod strategy;
 pub mod engine;
+mod go_json;
 pub mod credentials;
 pub mod registry;
 pub mod buildkit;

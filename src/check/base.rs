@@ -3,7 +3,7 @@
 //! Text says what a stage starts from, and digests say what that was; a tag that moved makes every
 //! step of the stage another one, though not a letter of the Dockerfile changed.
 
-use crate::dockerfile::{self, Dockerfile};
+use crate::dockerfile;
 use crate::measure::Analysis;
 
 /// What the step `name` stands on that differs between two runs, as a clause; none where nothing
@@ -77,14 +77,6 @@ fn text(run: &Analysis, commit: usize) -> Option<&str> {
 /// The image that the stage of the step `name` starts from in the end.
 fn reference(run: &Analysis, commit: usize, name: &str) -> Option<String> {
     let dockerfile = dockerfile::parse(text(run, commit)?);
-    let stage = base_stage(&dockerfile, dockerfile.find_step(name)?.stage);
-    let args = &run.header.commits.get(commit)?.args;
-    let base = &dockerfile.stages.get(stage)?.base;
-    Some(dockerfile::expand(base, &dockerfile.globals(args)))
-}
-
-/// The earliest stage that `stage` starts from, itself where it starts from an image.
-fn base_stage(dockerfile: &Dockerfile, stage: usize) -> usize {
-    let chain = std::iter::successors(Some(stage), |stage| dockerfile.parent_stage(*stage));
-    chain.last().unwrap_or(stage)
+    let stage = dockerfile.find_step(name)?.stage;
+    dockerfile.base_image(stage, &run.header.commits.get(commit)?.args)
 }

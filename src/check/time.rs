@@ -114,17 +114,15 @@ type Asked = (Place, Vec<f64>, Vec<f64>);
 /// Holm's procedure (*Scandinavian Journal of Statistics* 6 (1979)) keeps the chance of any false
 /// call below the significance, over all that is asked.
 fn judge(asked: Vec<Asked>, tolerances: &Tolerances) -> Vec<Finding> {
-    let questions = asked
-        .iter()
-        .filter(|(_, before, after)| before.len().min(after.len()) >= FEWEST_PAIRS)
-        .count();
+    let several = |(_, before, after): &Asked| before.len().min(after.len()) >= FEWEST_PAIRS;
+    let questions = asked.iter().filter(|question| several(question)).count();
     // What the surest of them has to stay below; none could where even the least p is above it.
     let strictest = tolerances.significance / questions.max(1) as f64;
     let changes: Vec<Option<Change>> = asked
         .iter()
-        .map(|(_, before, after)| {
-            let enough = before.len().min(after.len()) >= FEWEST_PAIRS
-                && least_p(before.len(), after.len()) <= strictest;
+        .map(|question| {
+            let (_, before, after) = question;
+            let enough = several(question) && least_p(before.len(), after.len()) <= strictest;
             enough.then(|| change(before, after)).flatten()
         })
         .collect();

@@ -133,6 +133,14 @@ impl Dockerfile {
         earlier.iter().rposition(|stage| stage.name.as_ref() == Some(&base))
     }
 
+    /// What `stage` starts from in the end, through the stages before it, with the values of `args` and
+    /// of the global `ARG`s filled in.
+    pub fn base_image(&self, stage: usize, args: &BTreeMap<String, String>) -> Option<String> {
+        let chain = std::iter::successors(Some(stage), |stage| self.parent_stage(*stage));
+        let base = &self.stages.get(chain.last()?)?.base;
+        Some(expand(base, &self.globals(args)))
+    }
+
     /// The images that stages start from, `scratch` and stages left out, with the values of
     /// `args` and of the global `ARG`s filled in.
     ///

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::dockerfile::{self, Place};
+use crate::dockerfile::Place;
 use crate::measure::{Analysis, TrialRow};
 
 use super::cause::Cause;
@@ -33,7 +33,7 @@ impl<'a> Bases<'a> {
         if above(&now.dockerfile, place).is_some() {
             return None;
         }
-        let image = now.base_image(place.stage)?;
+        let image = now.dockerfile.base_image(place.stage, now.args)?;
         let digest = |commit: usize| {
             let images = self.0.get(&(row.strategy, row.link, row.round, commit))?;
             let whole = whole(&image);
@@ -46,16 +46,6 @@ impl<'a> Bases<'a> {
         let (old, new) = (digest(before.place)?, digest(now.place)?);
         let named = |digest: &str| format!("{image}@{digest}");
         (old != new).then(|| Cause::Base { before: named(old), after: named(new) })
-    }
-}
-
-impl Revision<'_> {
-    /// The image that `stage` starts from in the end, as written, with variables filled in.
-    fn base_image(&self, stage: usize) -> Option<String> {
-        let parent = |stage: &usize| self.dockerfile.parent_stage(*stage);
-        let stage = std::iter::successors(Some(stage), parent).last()?;
-        let base = &self.dockerfile.stages.get(stage)?.base;
-        Some(dockerfile::expand(base, &self.dockerfile.globals(self.args)))
     }
 }
 

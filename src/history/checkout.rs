@@ -33,7 +33,7 @@ impl Checkout {
     }
 }
 
-pub(super) fn write(repository: &Repository, tree: &Tree, into: &Path) -> Result<(), HistoryError> {
+fn write(repository: &Repository, tree: &Tree, into: &Path) -> Result<(), HistoryError> {
     fs::create_dir_all(into).map_err(HistoryError::io("create", into))?;
     let mut entries = fs::read_dir(into).map_err(HistoryError::io("list", into))?;
     if entries.next().is_some() {

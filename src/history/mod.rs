@@ -218,8 +218,7 @@ impl History {
 
     /// Writes one commit's files into `into`, which must be empty or not there yet.
     pub fn checkout(&self, index: usize, into: &Path) -> Result<(), HistoryError> {
-        self.require(index)?;
-        checkout::write(&self.repository, &*self.tree(index)?, into)
+        self.take(index)?.write(into)
     }
 
     /// One commit's files, for another thread to write out while this lives.

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::meter::Kind;
 use super::{Digest, Reference};
+use crate::go_json::or_null;
 
 /// The config media type by which BuildKit marks a cache.
 /// Source: moby/buildkit `cache/remotecache/v1/spec.go` (`CacheConfigMediaTypeV0`).
@@ -48,13 +49,6 @@ pub struct Descriptor {
     /// Where foreign layers live; those need not be in the repository.
     #[serde(default, deserialize_with = "or_null", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-}
-
-/// A field that is `null` is absent: that is how Go writes an empty list.
-fn or_null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    from: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 impl Descriptor {

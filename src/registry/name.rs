@@ -44,7 +44,8 @@ impl Digest {
         Self::finished(Sha256::new_with_prefix(bytes))
     }
 
-    pub(super) fn finished(hasher: Sha256) -> Self {
+    /// The digest of what `hasher` was given.
+    pub fn finished(hasher: Sha256) -> Self {
         Self::from_hex(&hasher.finalize().iter().map(|b| format!("{b:02x}")).collect::<String>())
     }
 

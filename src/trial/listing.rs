@@ -10,6 +10,8 @@ use std::io::{self, Read};
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
+use crate::registry;
+
 /// Layers that unpack to more bytes than this are not listed.
 const UNPACKED_LIMIT: u64 = 256 << 20;
 /// So many differing paths are named.
@@ -55,7 +57,7 @@ impl Listing {
             all.update(path);
             all.update(hash);
         }
-        Ok(Some(Self { content: format!("sha256:{}", hexadecimal(&all.finalize())), files }))
+        Ok(Some(Self { content: registry::Digest::finished(all).to_string(), files }))
     }
 
     /// The paths that are not the same in `other`, [`SHOWN`] at most, and how many there are.
@@ -120,10 +122,6 @@ fn hash(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<FileHash> {
             length => hash.update(&buffer[..length]),
         }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

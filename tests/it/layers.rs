@@ -8,19 +8,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 21] = [
+const MAY_NAME: [(&str, &[&str]); 22] = [
     ("units", &[]),
     ("link", &["units"]),
     ("fault", &[]),
     ("trace", &["units"]),
     ("dockerfile", &[]),
     ("ignore", &[]),
+    ("go_json", &[]),
     ("strategy", &[]),
     ("scenario", &["fault", "link", "strategy", "units"]),
-    ("credentials", &[]),
+    ("credentials", &["go_json"]),
     ("history", &["ignore", "scenario", "strategy"]),
     ("engine", &["units"]),
-    ("registry", &["credentials", "fault", "link", "units"]),
+    ("registry", &["credentials", "fault", "go_json", "link", "units"]),
     ("buildkit", &["credentials", "ignore", "trace", "units"]),
     ("journal", &["link", "registry", "strategy", "trace", "units"]),
     (
