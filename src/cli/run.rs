@@ -269,7 +269,10 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
         anyhow::Ok(crate::run::run(loaded, options, &on_event, interrupted).await?)
     })?;
     drop(shown);
-    let (false, Some(recorded)) = (ended.interrupted, ended.recorded) else {
+    let Some(recorded) = ended.recorded.filter(|recorded| !recorded.trials.is_empty()) else {
+        if ended.interrupted {
+            super::say("interrupted before a trial ended; there is nothing to report");
+        }
         return Ok(Exit::Interrupted);
     };
     let path = options.out.join("journal.jsonl");
@@ -283,6 +286,11 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
         }
     }
     report::after_run(&path, &args.exports)?;
+    if ended.interrupted {
+        let out = options.out.display();
+        super::say(&format!("interrupted; the same command with --out {out} --resume goes on"));
+        return Ok(Exit::Interrupted);
+    }
     let gate = judge(args, loaded, &recorded, baseline.as_deref())?;
     let exit = exit_of(&recorded);
     Ok(if exit == Exit::Done { gate } else { exit })

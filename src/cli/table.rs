@@ -5,8 +5,8 @@ use crate::measure::statistics::{Estimate, Paired};
 use crate::measure::{Analysis, COLD, Cell};
 use crate::units::Nanos;
 
-/// Strategy × commit for each link: median wall, reused steps, bytes; then one sentence a
-/// strategy, then what to doubt.
+/// Strategy × commit for each link: median wall, reused steps, bytes; then each strategy over all
+/// commits, one sentence a strategy, and what to doubt.
 pub fn table(recorded: &Recorded) -> String {
     let analysis = Analysis::of(recorded);
     let mut text = String::new();
@@ -18,6 +18,7 @@ pub fn table(recorded: &Recorded) -> String {
         text.push_str(&section(&analysis, cells));
         text.push('\n');
     }
+    text.push_str(&overall(&analysis));
     for sentence in sentences(&analysis) {
         text.push_str(&format!("{sentence}.\n"));
     }
@@ -34,11 +35,11 @@ const COLUMNS: [&str; 8] =
     ["strategy", "commit", "wall", "95 %", "vs cold", "reused", "pulled", "pushed"];
 
 fn section<'a>(analysis: &Analysis, cells: impl Iterator<Item = &'a Cell>) -> String {
-    let mut rows = vec![COLUMNS.map(String::from)];
+    let mut rows = vec![COLUMNS.map(String::from).to_vec()];
     for cell in cells {
         let message = &analysis.header.commits[cell.commit].message;
         let or_dash = |text: String| if cell.wall.is_some() { text } else { "–".into() };
-        rows.push([
+        rows.push(vec![
             analysis.strategies[cell.strategy].clone(),
             format!("{} {message}", cell.commit + 1),
             cell.wall.map_or("failed".into(), |wall| seconds(wall.median)),
@@ -49,11 +50,31 @@ fn section<'a>(analysis: &Analysis, cells: impl Iterator<Item = &'a Cell>) -> St
             or_dash(cell.pushed().to_string()),
         ]);
     }
-    // A column that says nothing in any row, as intervals do after one round, is left out.
-    let shown: Vec<usize> = (0..COLUMNS.len())
-        .filter(|&column| rows[1..].iter().any(|row| row[column] != "–"))
-        .collect();
-    aligned(&rows, &shown)
+    aligned(&rows, 2)
+}
+
+/// Strategies side by side, where several built the same commits.
+fn overall(analysis: &Analysis) -> String {
+    let measured = || analysis.overall.iter().filter(|overall| overall.rounds > 0);
+    let commits = measured().map(|overall| overall.commits).max().unwrap_or(0);
+    if measured().count() < 2 || commits < 2 {
+        return String::new();
+    }
+    let per_commit = ["wall", "95 %", "reused", "pulled", "pushed", "stored in all"];
+    let mut rows = vec![vec![format!("mean of {commits} commits")]];
+    rows[0].extend(per_commit.map(String::from));
+    for overall in measured() {
+        rows.push(vec![
+            analysis.label(overall.strategy, overall.link),
+            overall.wall.map_or("–".into(), |wall| seconds(wall.median)),
+            overall.wall.map_or("–".into(), interval),
+            overall.reused.map_or("–".into(), |share| format!("{:.0} %", share * 100.0)),
+            overall.pulled.to_string(),
+            overall.pushed.to_string(),
+            overall.stored.to_string(),
+        ]);
+    }
+    aligned(&rows, 1) + "\n"
 }
 
 /// `1.23 s` of 1.23.
@@ -103,27 +124,21 @@ fn comparison(paired: &Paired) -> String {
     }
 }
 
-/// Columns as wide as their widest entry; the first two to the left, numbers to the right.
-fn aligned(rows: &[[String; 8]], shown: &[usize]) -> String {
-    let mut widths = [0; 8];
-    for row in rows {
-        for (width, entry) in widths.iter_mut().zip(row) {
-            *width = (*width).max(entry.chars().count());
-        }
-    }
+/// Columns as wide as their widest entry, the first `words` to the left and numbers to the right. A
+/// column that says nothing in any row, as intervals do after one round, is left out.
+fn aligned(rows: &[Vec<String>], words: usize) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let says = |column: &usize| rows.iter().skip(1).any(|row| row[*column] != "–");
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let shown: Vec<(usize, usize)> =
+        (0..columns).filter(says).map(|column| (column, widest(column).unwrap_or(0))).collect();
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = shown
-            .iter()
-            .map(|&column| {
-                let (entry, width) = (&row[column], widths[column]);
-                match column {
-                    0 | 1 => format!("{entry:<width$}"),
-                    _ => format!("{entry:>width$}"),
-                }
-            })
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
+        let cells = shown.iter().map(|&(column, width)| match &row[column] {
+            entry if column < words => format!("{entry:<width$}"),
+            entry => format!("{entry:>width$}"),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
     text

@@ -25,7 +25,7 @@ use serde::Serialize;
 use crate::measure::Analysis;
 use crate::units::Nanos;
 
-pub use advice::{Advice, AdviceKind, advice};
+pub use advice::{Advice, AdviceKind, Advisor, advice};
 pub use cause::{
     Cause, ChangedFile, Differing, Evidence, FileKind, InstructionChange, Output, Variable,
 };

@@ -52,6 +52,7 @@ pub fn predict(analysis: &Analysis, tree: CommitRecord) -> Vec<Prediction> {
             continue;
         };
         let row = TrialRow {
+            builder: None,
             round: last.round,
             strategy: number,
             link: last.link,

@@ -39,6 +39,8 @@ pub struct TrialView<'a> {
     #[serde(default)]
     pub link: Option<Text<'a>>,
     pub commit: usize,
+    #[serde(default)]
+    pub builder: Option<Text<'a>>,
     pub outcome: Outcome,
     pub builds: Vec<BuildView<'a>>,
     pub engine_start: Option<Nanos>,
@@ -150,6 +152,7 @@ impl<'a> From<&'a TrialRecord> for TrialView<'a> {
             strategy: Text::from(&trial.key.strategy),
             link: trial.key.link.as_ref().map(Text::from),
             commit: trial.key.commit,
+            builder: trial.builder.as_ref().map(Text::from),
             outcome: trial.outcome.clone(),
             builds: trial.builds.iter().map(BuildView::from).collect(),
             engine_start: trial.engine_start,

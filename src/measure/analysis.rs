@@ -10,6 +10,7 @@ use super::cell::{Cell, cell};
 use super::doubts;
 use super::lookup::{COLD, Lookup};
 use super::names::{Name, Names};
+use super::overall::{Overall, overall};
 use super::read::{Read, read};
 use super::row::TrialRow;
 use super::rows::Rows;
@@ -37,6 +38,8 @@ pub struct Analysis {
     pub verdicts: Vec<Verdict>,
     /// By link, then strategy.
     pub sequences: Vec<SequenceTotals>,
+    /// By link, then strategy.
+    pub overall: Vec<Overall>,
     pub warnings: Vec<Warning>,
     names: Names,
 }
@@ -81,12 +84,15 @@ impl Analysis {
             by_cell.values().filter_map(|places| cell(&lookup, places, &mut bootstrap)).collect();
         let mut verdicts = vec![];
         let mut sequences = vec![];
+        let mut overall = vec![];
         for (&(link, strategy), places) in &by_strategy {
             let rows: Vec<&TrialRow> = places.iter().map(|&place| &trials[place]).collect();
-            sequences.push(totals((strategy, link), &rows, header.commits.len()));
+            let totals = totals(&lookup, (strategy, link), &rows);
+            overall.push(self::overall(&lookup, &totals, &rows, &mut bootstrap));
             if cold.is_some_and(|cold| cold != strategy) {
-                verdicts.push(verdict(&lookup, (strategy, link), places));
+                verdicts.push(verdict(&lookup, &totals, &rows));
             }
+            sequences.push(totals);
         }
         bandwidths_of_unshaped_links(&links, &mut verdicts);
         warnings.extend(doubts::of_numbers(&doubts::Numbers {
@@ -107,6 +113,7 @@ impl Analysis {
             cells,
             verdicts,
             sequences,
+            overall,
             warnings,
             names,
         }

@@ -1,6 +1,6 @@
 //! Finds a trial's counterparts: the cold one of the same round, the parent commit's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::journal::Header;
 
@@ -16,14 +16,32 @@ pub struct Lookup<'a> {
     /// The place of [`COLD`] in the list of strategies.
     pub cold: Option<usize>,
     built: HashMap<(usize, usize, usize, u32), usize>,
+    first_built: Option<usize>,
+    counted: BTreeSet<usize>,
 }
 
 impl<'a> Lookup<'a> {
     pub fn new(header: &'a Header, trials: &'a [TrialRow], cold: Option<usize>) -> Self {
         let built = trials.iter().enumerate().filter(|(_, trial)| trial.built());
         let key = |trial: &TrialRow| (trial.strategy, trial.link, trial.commit, trial.round);
-        let built = built.map(|(place, trial)| (key(trial), place)).collect();
-        Self { header, trials, cold, built }
+        let built: HashMap<_, usize> = built.map(|(place, trial)| (key(trial), place)).collect();
+        let mut counted: BTreeSet<usize> = built.keys().map(|(_, _, commit, _)| *commit).collect();
+        let first_built = counted.first().copied();
+        if header.commits.len() > 1 {
+            counted.pop_first();
+        }
+        Self { header, trials, cold, built, first_built, counted }
+    }
+
+    /// The commits that strategies are judged by: those that any built, but for the first, which has
+    /// nothing to import and only fills the cache.
+    pub fn counted(&self) -> &BTreeSet<usize> {
+        &self.counted
+    }
+
+    /// Whether any strategy built `commit`.
+    pub fn is_built(&self, commit: usize) -> bool {
+        self.first_built == Some(commit) || self.counted.contains(&commit)
     }
 
     /// Each of `rows` with the cold trial of its round, commit and link; those without one, and

@@ -94,6 +94,8 @@ pub struct TrialRow {
     pub strategy: usize,
     pub link: usize,
     pub commit: usize,
+    /// The address of the builder that played its round; none where the run had only one.
+    pub builder: Option<Name>,
     pub outcome: Outcome,
     pub builds: Vec<BuildRow>,
     /// The distinct steps, in the order in which they were first seen.
@@ -169,6 +171,7 @@ pub fn reduce(
         strategy,
         link,
         commit: trial.commit,
+        builder: trial.builder.as_ref().map(|builder| names.number(builder.as_str())),
         outcome: trial.outcome.clone(),
         builds,
         steps,

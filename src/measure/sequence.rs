@@ -6,6 +6,7 @@ use crate::journal::Direction;
 use crate::units::{Bytes, Nanos};
 
 use super::cell::median_of;
+use super::lookup::Lookup;
 use super::row::TrialRow;
 
 /// One strategy over one link, commit by commit; medians over rounds that were built so far.
@@ -13,35 +14,47 @@ use super::row::TrialRow;
 pub struct SequenceTotals {
     pub strategy: usize,
     pub link: usize,
-    /// By commit: wall time of all trials up to it; `None` from where no round was built through.
+    /// By commit: wall time of all trials up to it; `None` from where no round was built through. A
+    /// commit that no strategy could build adds nothing.
     pub time: Vec<Option<Nanos>>,
     /// By commit: bytes that the registry holds then; where a journal did not weigh them, bytes that
     /// were pushed up to it, which nothing removes.
     pub stored: Vec<Option<Bytes>>,
 }
 
-/// Sums up `trials`, all of one strategy and link, over `commits` commits.
-pub fn totals(place: (usize, usize), trials: &[&TrialRow], commits: usize) -> SequenceTotals {
+impl SequenceTotals {
+    /// What the registry holds in the end.
+    pub fn last_stored(&self) -> Bytes {
+        self.stored.iter().rev().find_map(|stored| *stored).unwrap_or_default()
+    }
+}
+
+/// Sums up `trials`, all of one strategy and link.
+pub fn totals(lookup: &Lookup<'_>, place: (usize, usize), trials: &[&TrialRow]) -> SequenceTotals {
     let (strategy, link) = place;
+    let commits = lookup.header.commits.len();
     let mut rounds: BTreeMap<u32, Vec<&TrialRow>> = BTreeMap::new();
     for trial in trials {
         rounds.entry(trial.round).or_default().push(trial);
     }
     let mut by_commit = vec![(vec![], vec![]); commits];
-    for mut round in rounds.into_values() {
-        round.sort_by_key(|trial| trial.commit);
+    for round in rounds.into_values() {
+        let built: BTreeMap<usize, &TrialRow> =
+            round.into_iter().filter(|row| row.built()).map(|row| (row.commit, row)).collect();
+        let last = built.last_key_value().map_or(0, |(commit, _)| *commit);
         let (mut time, mut stored) = (Nanos(0), Bytes(0));
-        for (commit, trial) in round.into_iter().enumerate() {
-            // From the first gap on, sums would leave something out.
-            if trial.commit != commit || !trial.built() {
-                break;
+        for (commit, (times, stores)) in by_commit.iter_mut().enumerate() {
+            match built.get(&commit) {
+                Some(trial) => {
+                    time = time + trial.wall();
+                    stored = trial.stored.unwrap_or(stored + trial.traffic.bytes(Direction::Push));
+                }
+                // From the first gap on, sums would leave something out.
+                None if lookup.is_built(commit) || commit > last => break,
+                None => {}
             }
-            time = time + trial.wall();
-            stored = trial.stored.unwrap_or(stored + trial.traffic.bytes(Direction::Push));
-            if let Some((times, stores)) = by_commit.get_mut(commit) {
-                times.push(time.0);
-                stores.push(stored.0);
-            }
+            times.push(time.0);
+            stores.push(stored.0);
         }
     }
     let middle =

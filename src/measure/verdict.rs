@@ -1,8 +1,7 @@
 //! Did the cache pay? One answer a strategy and link.
 //!
-//! The unit of replication is the round: a round's value is the mean over its commits after the
-//! first, because the first has nothing to import and only fills the cache. Everything is per such
-//! commit.
+//! The unit of replication is the round: a round's value is the mean over the commits that
+//! [`Lookup::counted`] names. Everything is per such commit.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +13,7 @@ use super::cell::{avoided, median_of};
 use super::lookup::Lookup;
 use super::phases::{Phase, Phases};
 use super::row::TrialRow;
+use super::sequence::SequenceTotals;
 use super::statistics::{Call, Estimate, Paired, pseudomedian};
 
 /// What one strategy gained and cost over one link.
@@ -39,7 +39,7 @@ pub struct Verdict {
     pub break_even_hit_rate: BreakEven<f64>,
     /// The link below which the strategy does not pay, in bytes per second.
     pub break_even_bandwidth: BreakEven<Bytes>,
-    /// Bytes that one more sequence of these commits leaves in the registry; 0 if it pushes none.
+    /// In the registry after the last commit that was built; 0 if it pushes nothing.
     pub storage: Bytes,
     /// Commits after which `storage` is reached.
     pub stored_commits: usize,
@@ -84,15 +84,11 @@ impl<T: fmt::Display> fmt::Display for BreakEven<T> {
 }
 
 /// The verdict on the trials of one strategy over one link.
-pub fn verdict(lookup: &Lookup<'_>, place: (usize, usize), trials: &[usize]) -> Verdict {
-    let (strategy, link) = place;
-    let rows: Vec<&TrialRow> =
-        trials.iter().map(|&place| &lookup.trials[place]).filter(|row| row.built()).collect();
-    let after_first = usize::from(lookup.header.commits.len() > 1);
-    let last = rows.iter().map(|row| row.commit).max().unwrap_or(0);
-    let wanted = (last + 1).saturating_sub(after_first);
-    let counted: Vec<&TrialRow> =
-        rows.iter().copied().filter(|row| row.commit >= after_first).collect();
+pub fn verdict(lookup: &Lookup<'_>, totals: &SequenceTotals, trials: &[&TrialRow]) -> Verdict {
+    let wanted = lookup.counted().len();
+    let counts = |row: &&&TrialRow| row.built() && lookup.counted().contains(&row.commit);
+    let counted: Vec<&TrialRow> = trials.iter().filter(counts).copied().collect();
+    let last = totals.stored.iter().rposition(Option::is_some);
     let mut rounds: BTreeMap<u32, Round> = BTreeMap::new();
     for (cold, row) in lookup.paired_with_cold(&counted) {
         rounds.entry(row.round).or_default().add(cold, row);
@@ -117,8 +113,8 @@ pub fn verdict(lookup: &Lookup<'_>, place: (usize, usize), trials: &[usize]) -> 
     let saving = pseudomedian(&savings);
     let hit_rate = (steps.0 > 0).then(|| avoided.seconds() / steps.seconds());
     Verdict {
-        strategy,
-        link,
+        strategy: totals.strategy,
+        link: totals.link,
         rounds: rounds.len(),
         commits: wanted,
         call: ratio.map_or(Call::CannotTell, |ratio| ratio.call()),
@@ -129,8 +125,8 @@ pub fn verdict(lookup: &Lookup<'_>, place: (usize, usize), trials: &[usize]) -> 
         hit_rate,
         break_even_hit_rate: break_even_hit_rate(&costs, avoided, hit_rate),
         break_even_bandwidth: break_even_bandwidth(saving, bytes),
-        storage: storage(&rows),
-        stored_commits: last + 1,
+        storage: totals.last_stored(),
+        stored_commits: last.map_or(0, |last| last + 1),
     }
 }
 
@@ -198,14 +194,4 @@ fn break_even_bandwidth(saving: Option<Estimate>, bytes: Bytes) -> BreakEven<Byt
         Some(_) if bytes.0 == 0 => BreakEven::Always,
         Some(saving) => BreakEven::At(Bytes((bytes.0 as f64 / saving.median) as u64)),
     }
-}
-
-/// The median over rounds of what a whole sequence pushed.
-fn storage(rows: &[&TrialRow]) -> Bytes {
-    let mut pushed: BTreeMap<u32, Bytes> = BTreeMap::new();
-    for row in rows {
-        let sum = pushed.entry(row.round).or_default();
-        *sum = *sum + row.traffic.bytes(Direction::Push);
-    }
-    Bytes(median_of(pushed.into_values().map(|bytes| bytes.0)))
 }

@@ -15,7 +15,7 @@ pub fn trials(analysis: &Analysis, out: &mut dyn Write) -> io::Result<()> {
         out,
         "scenario,round,strategy,link,commit,commit_id,branch,message,outcome,wall_ns,{},steps,\
          steps_cached,steps_lazy,pulled_bytes,pushed_bytes,failed_imports,engine_start_ns,\
-         checkout_ns",
+         checkout_ns,builder",
         phases.join(",")
     )?;
     for trial in &analysis.trials {
@@ -56,12 +56,13 @@ fn row(analysis: &Analysis, trial: &TrialRow, out: &mut dyn Write) -> io::Result
     let start = trial.engine_start.map_or(String::new(), |start| start.0.to_string());
     writeln!(
         out,
-        ",{},{},{lazy},{},{},{imports},{start},{}",
+        ",{},{},{lazy},{},{},{imports},{start},{},{}",
         trial.steps.len(),
         trial.cached(),
         trial.traffic.bytes(Direction::Pull).0,
         trial.traffic.bytes(Direction::Push).0,
         trial.checkout.0,
+        quoted(trial.builder.map_or("", |builder| analysis.text(builder))),
     )
 }
 

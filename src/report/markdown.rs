@@ -4,9 +4,9 @@
 //! neither break a table nor mention anybody.
 
 use super::chart::Chart;
-use super::gather::{bytes, seconds};
 use super::paint::escape;
-use super::view::{Cell, Estimate, View};
+use super::view::{Cell, Estimate, Overall, View};
+use super::words::{bytes, seconds};
 
 /// More rows than this are folded away.
 const MOST_OPEN: usize = 40;
@@ -31,6 +31,7 @@ pub fn markdown(view: &View, charts: Option<(&str, &[Chart])>) -> String {
     if !verdicts.is_empty() {
         text.push_str(&list(verdicts));
     }
+    text.push_str(&overall(view));
     if !view.warnings.is_empty() {
         text.push_str("**What to doubt**\n\n");
         text.push_str(&list(view.warnings.iter().map(String::as_str)));
@@ -44,6 +45,10 @@ pub fn markdown(view: &View, charts: Option<(&str, &[Chart])>) -> String {
     }
     text.push_str(&cells(view));
     text.push_str(&causes(view));
+    if !view.advice.is_empty() {
+        text.push_str("**Advice**\n\n");
+        text.push_str(&list(view.advice.iter().map(|piece| piece.text.as_str())));
+    }
     if !view.environment.is_empty() {
         let facts = view.environment.iter().map(|fact| format!("{}: {}", fact.name, fact.value));
         let facts: Vec<String> = facts.map(|fact| escaped(&fact)).collect();
@@ -75,6 +80,36 @@ fn picture(folder: &str, chart: &Chart) -> String {
         "<picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"{folder}/{name}-dark.svg\">\
          <img alt=\"{alt}\" src=\"{folder}/{name}.svg\"></picture>\n\n"
     )
+}
+
+/// Strategies side by side, where there are several.
+fn overall(view: &View) -> String {
+    let measured = || view.variants.iter().filter_map(|v| Some((v, v.overall.as_ref()?)));
+    if measured().count() < 2 {
+        return String::new();
+    }
+    let mut table = String::from(
+        "| strategy | wall time a commit | steps reused | pulled a commit | pushed a commit | in the registry |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for (variant, overall) in measured() {
+        let numbers = overall_numbers(overall).join(" | ");
+        table.push_str(&format!("| {} | {numbers} |\n", escaped(&variant.name)));
+    }
+    let commits = measured().map(|(_, overall)| overall.commits).max().unwrap_or(0);
+    format!("{table}\nMeans of the {commits} commits after the first.\n\n")
+}
+
+/// Wall time and reuse, bytes pulled and pushed a commit, bytes in the registry.
+pub fn overall_numbers(overall: &Overall) -> [String; 5] {
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    [
+        overall.wall_seconds.map_or("–".into(), |wall| with_interval(wall, seconds)),
+        overall.reused.map_or("–".into(), percent),
+        bytes(overall.pulled_bytes),
+        bytes(overall.pushed_bytes),
+        bytes(overall.stored_bytes),
+    ]
 }
 
 fn cells(view: &View) -> String {

@@ -19,6 +19,7 @@ mod scene;
 mod theme;
 mod timelines;
 pub mod view;
+mod words;
 
 pub use csv::trials as csv;
 pub use font::register as register_fonts;

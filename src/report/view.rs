@@ -37,6 +37,9 @@ pub struct View {
     /// Why steps were rebuilt that a cache might have served, dearest first.
     #[serde(default)]
     pub causes: Vec<CauseRow>,
+    /// What to change, going by what was measured, dearest first.
+    #[serde(default)]
+    pub advice: Vec<AdviceRow>,
     /// Doubts, and what the journals cannot tell; every report shows them.
     pub warnings: Vec<String>,
     /// What went wrong in trials that failed, the first few.
@@ -78,6 +81,19 @@ pub struct CauseRow {
     pub seconds: f64,
 }
 
+/// One piece of advice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AdviceRow {
+    /// One word or two, such as `move-copy`.
+    pub kind: String,
+    pub text: String,
+    /// Step time that it cost in one round under the strategy that it cost most; 0 where it is about
+    /// bytes.
+    pub seconds: f64,
+    /// Places of the commits that it cost something.
+    pub commits: Vec<usize>,
+}
+
 /// A strategy over one link.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Variant {
@@ -89,6 +105,9 @@ pub struct Variant {
     /// Whether this is what others are compared with.
     pub is_cold: bool,
     pub verdict: Option<Verdict>,
+    /// Over all commits; absent where no round built them all.
+    #[serde(default)]
+    pub overall: Option<Overall>,
     /// By commit: seconds of all builds up to it; absent from the first gap on.
     pub cumulative_seconds: Vec<Option<f64>>,
     /// By commit: bytes left in the registry up to it.
@@ -119,6 +138,21 @@ pub struct Verdict {
     pub break_even_bandwidth: String,
     /// Bytes in the registry after the sequence.
     pub storage_bytes: u64,
+}
+
+/// A strategy per commit, over the commits after the first that any strategy built.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Overall {
+    /// Rounds in which it built all of them.
+    pub rounds: usize,
+    pub commits: usize,
+    pub wall_seconds: Option<Estimate>,
+    /// The share of steps that a cache served, 0 to 1.
+    pub reused: Option<f64>,
+    pub pulled_bytes: u64,
+    pub pushed_bytes: u64,
+    /// In the registry after the last commit.
+    pub stored_bytes: u64,
 }
 
 /// A median with its 95 % interval.

@@ -129,15 +129,16 @@ fn a_dry_run_names_every_commit_and_builds_nothing() {
 }
 
 #[test]
-fn an_interrupt_leaves_a_valid_journal_and_nothing_running() {
+fn an_interrupt_leaves_a_valid_journal_its_report_and_nothing_running() {
     let temporary = tempfile::tempdir().unwrap();
     let out = temporary.path().join("results");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cachefrom"))
+    let child = Command::new(env!("CARGO_BIN_EXE_cachefrom"))
         .args(["run", "scenarios/jq.toml", "--progress", "plain", "--out"])
         .arg(&out)
         .env("TMPDIR", temporary.path())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let journal = out.join("journal.jsonl");
@@ -148,7 +149,12 @@ fn an_interrupt_leaves_a_valid_journal_and_nothing_running() {
     }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--resume goes on"), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("\nstrategy"));
+    assert!(out.join("report.html").exists());
     let recorded = Recorded::read(&journal).unwrap();
     assert!(!recorded.trials.is_empty());
     assert!(recorded.end.is_some_and(|end| end.interrupted && end.wall.0 > 0));

@@ -37,9 +37,11 @@ pub fn html(view: &View, charts: &[Chart]) -> Result<String, PaintError> {
     );
     let sections = [
         ("verdict", "Did the cache pay?", tables::verdicts(view)),
+        ("strategies", "Strategies side by side", tables::overall(view)),
         ("charts", "Charts", figures(charts)?),
         ("numbers", "All numbers", tables::cells(view)),
         ("causes", "Why steps were rebuilt", tables::causes(view)),
+        ("advice", "Advice", advice(view)),
         ("timeline", "Timeline of a build", timelines(view)),
         ("commits", "Commits", tables::commits(view)),
         ("run", "The run", tables::environment(view)),
@@ -97,6 +99,16 @@ fn doubts(view: &View) -> String {
         text.push_str("</ul></div>\n");
     }
     text
+}
+
+/// What to change, dearest first.
+fn advice(view: &View) -> String {
+    let items: Vec<String> =
+        view.advice.iter().map(|piece| format!("<li>{}</li>\n", escape(&piece.text))).collect();
+    if items.is_empty() {
+        return String::new();
+    }
+    format!("<ul class=\"says\">\n{}</ul>\n", items.concat())
 }
 
 fn figures(charts: &[Chart]) -> Result<String, PaintError> {

@@ -1,9 +1,9 @@
 //! The tables of the page. A cell's `data-value` is what its column sorts by.
 
-use super::super::gather::{bytes, seconds};
-use super::super::markdown::{numbered as listed, numbers, with_interval};
+use super::super::markdown::{numbered as listed, numbers, overall_numbers, with_interval};
 use super::super::paint::escape;
 use super::super::view::{Verdict, View};
+use super::super::words::{bytes, seconds};
 
 /// More rows than this make a page slow; the rest is in `report.json`.
 const MOST_ROWS: usize = 2_000;
@@ -115,6 +115,43 @@ fn verdict_numbers(table: &mut Table, verdict: &Verdict) {
     table.number(&verdict.break_even_hit_rate, None);
     table.number(&verdict.break_even_bandwidth, None);
     table.number(&bytes(verdict.storage_bytes), Some(verdict.storage_bytes as f64));
+}
+
+/// One row a strategy: time, reuse, bytes and storage over all commits. Nothing where there is only
+/// one to show.
+pub fn overall(view: &View) -> String {
+    let measured = || view.variants.iter().filter_map(|v| Some((v, v.overall.as_ref()?)));
+    if measured().count() < 2 {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        " strategy",
+        "rounds",
+        "wall time a commit",
+        "steps reused",
+        "pulled a commit",
+        "pushed a commit",
+        "in the registry",
+    ]);
+    for (place, (variant, overall)) in measured().enumerate() {
+        table.row("");
+        table.numbered(place, &variant.name);
+        table.number(&overall.rounds.to_string(), Some(overall.rounds as f64));
+        let [wall, reused, pulled, pushed, stored] = overall_numbers(overall);
+        table.number(&wall, overall.wall_seconds.map(|wall| wall.median));
+        table.number(&reused, overall.reused);
+        table.number(&pulled, Some(overall.pulled_bytes as f64));
+        table.number(&pushed, Some(overall.pushed_bytes as f64));
+        table.number(&stored, Some(overall.stored_bytes as f64));
+        table.end();
+    }
+    let commits = measured().map(|(_, overall)| overall.commits).max().unwrap_or(0);
+    let mut text = table.finish();
+    text.push_str(&format!(
+        "<p class=\"muted\">Means of the {commits} commits after the first, medians over the rounds that \
+         built them all; the registry's size is that after the last commit.</p>\n"
+    ));
+    text
 }
 
 /// One row a cause, step and strategy.

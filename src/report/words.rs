@@ -1,0 +1,14 @@
+//! Numbers as reports show them.
+
+use crate::units::{Bytes, Nanos};
+
+/// `1.23 s`.
+pub fn seconds(seconds: f64) -> String {
+    let text = Nanos((seconds.abs() * 1e9).round() as u64).to_string();
+    if seconds < 0.0 { format!("-{text}") } else { text }
+}
+
+/// `1.2 MB`, or a dash for nothing.
+pub fn bytes(bytes: u64) -> String {
+    if bytes == 0 { "–".into() } else { Bytes(bytes).to_string() }
+}
