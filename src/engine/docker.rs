@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bollard::errors::Error;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
 };
@@ -147,10 +148,11 @@ pub async fn remove_images(
     for name in images.iter().flat_map(|image| &image.repo_tags) {
         if prefixes.iter().any(|prefix| name.starts_with(prefix)) && !kept.contains(name) {
             let options = RemoveImageOptionsBuilder::default().force(true).build();
-            docker
-                .remove_image(name, Some(options), None)
-                .await
-                .map_err(request::failed(socket, PATH))?;
+            match docker.remove_image(name, Some(options), None).await {
+                // The engine's garbage collector, or another run, was faster.
+                Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
+                removed => drop(removed.map_err(request::failed(socket, PATH))?),
+            }
         }
     }
     Ok(())
@@ -171,4 +173,67 @@ pub async fn layers(socket: &Path, image: &str) -> Option<Vec<(String, Bytes)>> 
         let sizes = sizes.into_iter().map(|size| Bytes(size.unsigned_abs()));
         digests.into_iter().zip(sizes).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// An engine that lists two images of ours and one of others', and answers each removal with
+    /// `status`; what it was told to remove.
+    async fn engine(socket: &Path, status: u16) -> Arc<Mutex<Vec<String>>> {
+        let removed = Arc::new(Mutex::new(vec![]));
+        let (listener, seen) = (UnixListener::bind(socket).unwrap(), removed.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let seen = seen.clone();
+                let answer = service_fn(move |request: http::Request<Incoming>| {
+                    let image = |name: &str| {
+                        serde_json::json!({
+                            "Id": name, "ParentId": "", "RepoTags": [name], "RepoDigests": [],
+                            "Created": 0, "Size": 0, "SharedSize": 0, "Labels": {},
+                            "Containers": 0,
+                        })
+                    };
+                    let (status, body) = if request.method() == http::Method::DELETE {
+                        seen.lock().unwrap().push(request.uri().path().to_owned());
+                        (status, serde_json::json!({ "message": "No such image" }))
+                    } else {
+                        (200, ["ours/a:1", "ours/b:1", "theirs:1"].map(image).into())
+                    };
+                    let response = http::Response::builder().status(status);
+                    let response = response.header("content-type", "application/json");
+                    async move { response.body(body.to_string()) }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            }
+        });
+        removed
+    }
+
+    #[tokio::test]
+    async fn an_image_that_is_gone_already_counts_as_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let removed = engine(&socket, 404).await;
+        remove_images(&socket, &["ours/".into()], &[]).await.unwrap();
+        let removed = removed.lock().unwrap().clone();
+        assert!(removed.len() == 2 && removed.iter().all(|path| path.contains("ours/")));
+    }
+
+    #[tokio::test]
+    async fn an_image_that_stays_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        engine(&socket, 409).await;
+        assert!(remove_images(&socket, &["ours/".into()], &[]).await.is_err());
+    }
 }
