@@ -53,6 +53,7 @@ pub struct Setting<'a> {
     pub outputs: &'a Outputs,
     pub plan: &'a CachePlan,
     pub context: &'a Path,
+    /// Relative to the context, or absolute where it is outside.
     pub dockerfile: &'a str,
     pub args: &'a BTreeMap<String, String>,
     /// Those that apply to this commit.

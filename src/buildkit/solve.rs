@@ -29,7 +29,7 @@ const IMPORTING: &str = "importing cache manifest from ";
 #[derive(Clone, Debug, Default)]
 pub struct BuildRequest {
     pub context: PathBuf,
-    /// Relative to `context`.
+    /// Relative to `context`, or absolute where it is outside.
     pub dockerfile: String,
     /// A stage; none means the last.
     pub target: Option<String>,

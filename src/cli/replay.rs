@@ -20,7 +20,7 @@ pub struct Args {
     /// The folder of the repository that is the build context [default: all of it]
     #[arg(long, value_name = "FOLDER", default_value = "")]
     context: String,
-    /// The Dockerfile, relative to the build context
+    /// The Dockerfile, relative to the build context, which it may lead out of
     #[arg(long, short = 'f', default_value = "Dockerfile")]
     dockerfile: String,
     /// Build these stages, in this order [default: the last one]

@@ -114,6 +114,8 @@ pub enum HistoryError {
     NoRange { range: String },
     #[error("none of the commits to replay in {} has {dockerfile}\n  name the Dockerfile with --dockerfile, relative to --context", repository.display())]
     NoDockerfile { repository: PathBuf, dockerfile: String },
+    #[error("the Dockerfile {dockerfile} is outside of the repository {}\n  it is read from each commit: name one that the commits have, relative to --context", repository.display())]
+    OutsideRepository { repository: PathBuf, dockerfile: String },
     #[error("{} is not an empty folder", path.display())]
     NotEmpty { path: PathBuf },
 }
@@ -228,8 +230,22 @@ impl History {
         Ok(Checkout { repository: self.repository.path().to_owned(), tree })
     }
 
-    /// The content of a commit's file at `path`, which is relative to the tree and uses `/`; none
-    /// where there is no such file, or a symlink.
+    /// The Dockerfile of a commit and its own ignore file, each by its name alone, where `path`
+    /// leads out of the build context and they are in no checkout of it.
+    pub fn take_dockerfile(
+        &self,
+        index: usize,
+        path: &str,
+    ) -> Result<Option<Checkout>, HistoryError> {
+        self.require(index)?;
+        let Source::Stored(stored) = &self.source else { return Ok(None) };
+        let tree = stored.dockerfile(&self.repository, index, path)?;
+        Ok(tree.map(|tree| Checkout { repository: self.repository.path().to_owned(), tree }))
+    }
+
+    /// The content of a commit's file at `path`, which is relative to the tree and uses `/`; in a
+    /// repository it may lead out of the build context. None where there is no such file, or a
+    /// symlink.
     pub fn file(&self, index: usize, path: &str) -> Result<Option<Vec<u8>>, HistoryError> {
         self.require(index)?;
         let trees = match &self.source {

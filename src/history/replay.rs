@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::relevant::relevant;
-use super::stored::Stored;
+use super::stored::{Stored, in_repository};
 use super::{History, HistoryError, ScriptedCommit, Source, isolate};
 
 /// What to replay.
@@ -31,7 +31,7 @@ pub struct Replay {
     pub seed: u64,
     /// The folder of the repository that is the build context; all of it when empty.
     pub context: String,
-    /// The Dockerfile's path in the context.
+    /// The Dockerfile's path, clean and relative to the context, which it may lead out of.
     pub dockerfile: String,
     /// The branch that others leave and come back to; found out when absent.
     pub default_branch: Option<String>,
@@ -60,6 +60,10 @@ impl History {
     /// The asked commits of a repository, and what to know about them, a sentence each.
     pub fn replay(replay: &Replay) -> Result<(History, Vec<String>), HistoryError> {
         let repository = open(&replay.repository)?;
+        let dockerfile = in_repository(&replay.context, &replay.dockerfile).ok_or_else(|| {
+            let (repository, dockerfile) = (replay.repository.clone(), replay.dockerfile.clone());
+            HistoryError::OutsideRepository { repository, dockerfile }
+        })?;
         let (ids, mut notices) = selected(&repository, replay)?;
         let default_branch = match &replay.default_branch {
             Some(named) => named.clone(),
@@ -97,13 +101,8 @@ impl History {
         if !places.any(|index| {
             stored.file(&repository, index, &replay.dockerfile).is_ok_and(|found| found.is_some())
         }) {
-            return Err(HistoryError::NoDockerfile {
-                repository: replay.repository.clone(),
-                dockerfile: Path::new(&replay.context)
-                    .join(&replay.dockerfile)
-                    .display()
-                    .to_string(),
-            });
+            let repository = replay.repository.clone();
+            return Err(HistoryError::NoDockerfile { repository, dockerfile });
         }
         notices.extend(stored.notices(&repository)?);
         let source = Source::Stored(stored);
@@ -118,7 +117,8 @@ fn open(path: &Path) -> Result<Repository, HistoryError> {
 }
 
 pub(super) fn find(repository: &Repository, id: Oid) -> Result<Commit<'_>, HistoryError> {
-    repository.find_commit(id).map_err(HistoryError::git(format!("read the commit {id}")))
+    let failed = |source| HistoryError::Git { doing: format!("read the commit {id}"), source };
+    repository.find_commit(id).map_err(failed)
 }
 
 /// The commits to replay, oldest first.

@@ -4,8 +4,15 @@ use std::path::Path;
 
 use git2::{Commit, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 
+use crate::ignore::clean;
+
 use super::HistoryError;
+use super::replay::find;
 use super::tree::{File, FileChange, Mode, Stamp, Tree};
+
+/// Times are those of the first commit, told apart by content, so that a file that comes back is the
+/// same file.
+const STAMP: Stamp = Stamp { commit: 0, edit: 0 };
 
 /// How many submodules are named.
 const NAMED: usize = 3;
@@ -18,15 +25,13 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Every file of the commit at `index`. Times are those of the first commit, told apart by
-    /// content, so that a file that comes back is the same file.
+    /// Every file of the context of the commit at `index`.
     pub fn tree(&self, repository: &Repository, index: usize) -> Result<Tree, HistoryError> {
         let mut found = Tree::default();
         let Some(tree) = self.context(repository, index)? else { return Ok(found) };
         walk(&tree, |path, entry| {
             if let Some(mode) = mode(entry.filemode()) {
-                let stamp = Stamp { commit: 0, edit: 0 };
-                found.files.insert(path, File { blob: entry.id(), mode, stamp });
+                found.files.insert(path, File { blob: entry.id(), mode, stamp: STAMP });
             }
         })?;
         Ok(found)
@@ -101,20 +106,52 @@ impl Stored {
         Ok(tree.map_or_else(String::new, |tree| tree.id().to_string()))
     }
 
-    /// The content of the file at `path`; none where there is no such file, or a symlink.
+    /// The content of the file at `path`, which may lead out of the context; none where there is no
+    /// such file, or a symlink.
     pub fn file(
         &self,
         repository: &Repository,
         index: usize,
         path: &str,
     ) -> Result<Option<Vec<u8>>, HistoryError> {
-        let Some(tree) = self.context(repository, index)? else { return Ok(None) };
-        let Ok(entry) = tree.get_path(Path::new(path)) else { return Ok(None) };
-        if !matches!(mode(entry.filemode()), Some(Mode::File | Mode::Executable)) {
+        let Some(file) = self.entry(repository, index, path)? else { return Ok(None) };
+        let failed = HistoryError::git(format!("read the content of {path}"));
+        Ok(Some(repository.find_blob(file.blob).map_err(failed)?.content().to_vec()))
+    }
+
+    /// A Dockerfile outside the context and the ignore file of its own, by their names; none where
+    /// `path` stays in the context.
+    pub fn dockerfile(
+        &self,
+        repository: &Repository,
+        index: usize,
+        path: &str,
+    ) -> Result<Option<Tree>, HistoryError> {
+        if !leaves(path) {
             return Ok(None);
         }
-        let failed = HistoryError::git(format!("read the content of {path}"));
-        Ok(Some(repository.find_blob(entry.id()).map_err(failed)?.content().to_vec()))
+        let mut found = Tree::default();
+        for path in [path.to_owned(), own_ignore(path)] {
+            if let Some(file) = self.entry(repository, index, &path)? {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                found.files.insert(name.to_owned(), file);
+            }
+        }
+        Ok(Some(found))
+    }
+
+    fn entry(
+        &self,
+        repository: &Repository,
+        index: usize,
+        path: &str,
+    ) -> Result<Option<File>, HistoryError> {
+        let Some(path) = in_repository(&self.context, path) else { return Ok(None) };
+        let commit = find(repository, self.ids[index])?;
+        let Some(tree) = context_of(repository, &commit, "")? else { return Ok(None) };
+        let Ok(entry) = tree.get_path(Path::new(&path)) else { return Ok(None) };
+        let mode = mode(entry.filemode()).filter(|mode| *mode != Mode::Symlink);
+        Ok(mode.map(|mode| File { blob: entry.id(), mode, stamp: STAMP }))
     }
 
     fn context<'r>(
@@ -122,11 +159,24 @@ impl Stored {
         repository: &'r Repository,
         index: usize,
     ) -> Result<Option<git2::Tree<'r>>, HistoryError> {
-        let id = self.ids[index];
-        let commit = repository.find_commit(id);
-        let commit = commit.map_err(HistoryError::git(format!("read the commit {id}")))?;
-        context_of(repository, &commit, &self.context)
+        context_of(repository, &find(repository, self.ids[index])?, &self.context)
     }
+}
+
+/// Whether a path that is relative to the context, and clean, leads out of it.
+pub(super) fn leaves(path: &str) -> bool {
+    path.starts_with("../")
+}
+
+/// Where in the repository a path is that is relative to the context; none outside of it.
+pub(super) fn in_repository(context: &str, path: &str) -> Option<String> {
+    let path = clean(&format!("{context}/{path}"));
+    (!leaves(&path)).then_some(path)
+}
+
+/// The path of a Dockerfile's own ignore file, which the frontend prefers to the context's.
+pub(super) fn own_ignore(dockerfile: &str) -> String {
+    format!("{dockerfile}.dockerignore")
 }
 
 /// The folder `context` of a commit; none where it has no such folder.

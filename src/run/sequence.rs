@@ -1,10 +1,10 @@
 //! One strategy over the commits of one round, with the engine or engines it needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::engine::{Engine, EngineError, Fresh};
-use crate::history::ScriptedCommit;
+use crate::history::{HistoryError, ScriptedCommit};
 use crate::journal::{Outcome, TrialKey, TrialRecord};
 use crate::registry::FarEnd;
 use crate::strategy::{EngineUse, Position, Standing, Strategy, plan};
@@ -76,17 +76,22 @@ impl<'a> Sequence<'a> {
         let cache_plan = plan(self.strategy, &position);
 
         let clock = Instant::now();
-        let context = tempfile::Builder::new()
-            .prefix("context-")
-            .tempdir_in(setup.scratch)
-            .map_err(|error| format!("cannot create a build context: {error}"))?;
-        let files = setup.history.take(index).map_err(|error| error.to_string())?;
-        let into = context.path().to_owned();
+        let context = temporary(setup, "context-")?;
+        let mut files = vec![(setup.history.take(index).map_err(told)?, context.path().to_owned())];
+        let mut dockerfile = scenario.build.dockerfile.clone();
+        let outside = setup.history.take_dockerfile(index, &dockerfile).map_err(told)?;
+        let beside = outside.is_some().then(|| temporary(setup, "dockerfile-")).transpose()?;
+        if let (Some(outside), Some(beside)) = (outside, &beside) {
+            let name = Path::new(&dockerfile).file_name().unwrap_or_default();
+            dockerfile = beside.path().join(name).to_string_lossy().into_owned();
+            files.push((outside, beside.path().to_owned()));
+        }
         // Another builder may be building meanwhile, and its clock must not wait for ours.
-        tokio::task::spawn_blocking(move || files.write(&into))
+        let write = move || files.iter().try_for_each(|(files, into)| files.write(into));
+        tokio::task::spawn_blocking(write)
             .await
             .map_err(|error| format!("cannot check a commit out: {error}"))?
-            .map_err(|error| error.to_string())?;
+            .map_err(told)?;
         let checkout = Nanos::of(clock.elapsed());
 
         let fresh = self.strategy.engine == EngineUse::Fresh;
@@ -113,7 +118,7 @@ impl<'a> Sequence<'a> {
             outputs: &setup.outputs,
             plan: &cache_plan,
             context: context.path(),
-            dockerfile: &scenario.build.dockerfile,
+            dockerfile: &dockerfile,
             args: &commit.args,
             verify: scenario
                 .verify
@@ -159,4 +164,14 @@ impl<'a> Sequence<'a> {
             let _ = engine.stop().await;
         }
     }
+}
+
+/// A folder that goes with the trial.
+fn temporary(setup: &Setup<'_>, prefix: &str) -> Result<tempfile::TempDir, String> {
+    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(setup.scratch);
+    made.map_err(|error| format!("cannot create a build context: {error}"))
+}
+
+fn told(error: HistoryError) -> String {
+    super::causes(&error)
 }
