@@ -16,7 +16,9 @@ use crate::scenario::{self, Loaded};
 use crate::strategy::Standing;
 
 mod checkout;
+mod compared;
 mod edit;
+mod entries;
 mod relevant;
 mod replay;
 mod source;

@@ -3,19 +3,15 @@
 //! Only trees are compared, and only where their ids differ. A long range is split among threads,
 //! each with a handle of its own on the repository, since libgit2's cannot be shared.
 
-use std::cmp::Ordering;
-use std::path::Path;
-
-use git2::{Commit, Oid, Repository, Tree, TreeEntry};
+use git2::{Commit, Odb, OdbObject, Oid, Repository};
 
 use crate::ignore::Patterns;
 
 use super::HistoryError;
+use super::compared::{Compared, bytes};
+use super::entries::{below, tree};
 use super::replay::{Replay, find};
-use super::stored::context_of;
-
-/// git's mode of a folder.
-const FOLDER: i32 = 0o040000;
+use super::stored::{in_repository, leaves, own_ignore};
 
 /// Below this many commits a second thread costs more than it saves.
 const COMMITS_A_THREAD: usize = 1_000;
@@ -48,12 +44,11 @@ fn relevant_by(
                     scope.spawn(move || {
                         let failed =
                             HistoryError::git(format!("open the repository {}", path.display()));
-                        let repository = Repository::open(path).map_err(failed)?;
-                        Seeing::new(&repository, replay).kept(ids)
+                        kept(&Repository::open(path).map_err(failed)?, replay, ids)
                     })
                 })
                 .collect();
-            let mut kept = vec![Seeing::new(repository, replay).kept(first)];
+            let mut kept = vec![kept(repository, replay, first)];
             kept.extend(started.into_iter().map(|thread| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             }));
@@ -67,68 +62,108 @@ fn relevant_by(
     Ok(kept)
 }
 
+/// The same by one thread, without the first of all.
+fn kept(repository: &Repository, replay: &Replay, ids: &[Oid]) -> Result<Vec<Oid>, HistoryError> {
+    let failed = HistoryError::git(format!("read the objects of {}", repository.path().display()));
+    Seeing::new(repository, &repository.odb().map_err(failed)?, replay).kept(ids)
+}
+
 /// What a build sees of a repository.
 struct Seeing<'r> {
     repository: &'r Repository,
+    objects: &'r Odb<'r>,
     replay: &'r Replay,
     own_ignore: String,
+    /// Where in the repository the Dockerfile and its own ignore file are, if not in the context.
+    outside: Option<[String; 2]>,
     /// The last ignore file and what it says: patterns cost more to read than commits to compare.
     ignore: (Option<Oid>, Option<Patterns>),
 }
 
 impl<'r> Seeing<'r> {
-    fn new(repository: &'r Repository, replay: &'r Replay) -> Self {
-        let own_ignore = format!("{}.dockerignore", replay.dockerfile);
-        Self { repository, replay, own_ignore, ignore: Default::default() }
+    fn new(repository: &'r Repository, objects: &'r Odb<'r>, replay: &'r Replay) -> Self {
+        let own_ignore = own_ignore(&replay.dockerfile);
+        let outside = leaves(&replay.dockerfile).then(|| {
+            let place = |path: &str| in_repository(&replay.context, path).unwrap_or_default();
+            [place(&replay.dockerfile), place(&own_ignore)]
+        });
+        Self { repository, objects, replay, own_ignore, outside, ignore: Default::default() }
     }
 
     fn kept(&mut self, ids: &[Oid]) -> Result<Vec<Oid>, HistoryError> {
         let mut kept = vec![];
         // A commit's parent is mostly the one before it, whose folder was just read.
-        let mut last: Option<(Oid, Option<Tree<'r>>)> = None;
+        let mut last: Option<(Oid, Visible)> = None;
+        let mut read: Option<(Oid, OdbObject<'r>)> = None;
         for id in ids {
             let commit = find(self.repository, *id)?;
-            let now = self.context(&commit)?;
-            let parent = commit.parent_ids().next();
-            let before = match (parent, last.take()) {
-                (None, _) => None,
-                (Some(parent), Some((known, tree))) if known == parent => Some(tree),
-                (Some(parent), _) => Some(self.context(&find(self.repository, parent)?)?),
+            let now = self.visible(&commit)?;
+            let before = match (commit.parent_id(0).ok(), last.replace((*id, now))) {
+                (None, _) => {
+                    kept.push(*id);
+                    continue;
+                }
+                (Some(parent), Some((known, visible))) if known == parent => visible,
+                (Some(parent), _) => self.visible(&find(self.repository, parent)?)?,
             };
-            let seen = match &before {
-                Some(before) => self.differ(before.as_ref(), now.as_ref())?,
-                None => true,
+            if before == now {
+                continue;
+            }
+            if before.outside != now.outside {
+                kept.push(*id);
+                continue;
+            }
+            let old = match (before.context, read.take()) {
+                (Some(before), Some((known, tree))) if known == before => Some(tree),
+                (before, _) => before.map(|id| tree(self.objects, id)).transpose()?,
             };
-            if seen {
+            let new = now.context.map(|id| tree(self.objects, id)).transpose()?;
+            if self.differ(bytes(&old), bytes(&new), now.outside[1])? {
                 kept.push(*id);
             }
-            last = Some((*id, now));
+            read = now.context.zip(new);
         }
         Ok(kept)
     }
 
-    fn context(&self, commit: &Commit<'r>) -> Result<Option<Tree<'r>>, HistoryError> {
-        context_of(self.repository, commit, &self.replay.context)
+    fn visible(&self, commit: &Commit<'r>) -> Result<Visible, HistoryError> {
+        let context = &self.replay.context;
+        if context.is_empty() {
+            return Ok(Visible { context: Some(commit.tree_id()), outside: [None; 2] });
+        }
+        let root = tree(self.objects, commit.tree_id())?;
+        let found = below(self.objects, root.data(), context)?;
+        let context = found.filter(|(_, is_folder)| *is_folder).map(|(id, _)| id);
+        let mut outside = [None; 2];
+        for (id, path) in outside.iter_mut().zip(self.outside.iter().flatten()) {
+            *id = below(self.objects, root.data(), path)?.map(|(id, _)| id);
+        }
+        Ok(Visible { context, outside })
     }
 
-    /// Whether a build could tell the two folders apart.
+    /// Whether a build could tell the two folders apart; `ignore` is an ignore file outside of them.
     fn differ(
         &mut self,
-        before: Option<&Tree<'r>>,
-        now: Option<&Tree<'r>>,
+        before: &[u8],
+        now: &[u8],
+        ignore: Option<Oid>,
     ) -> Result<bool, HistoryError> {
-        if before.map(Tree::id) == now.map(Tree::id) {
-            return Ok(false);
-        }
-        let file = |path: &str| Some(now?.get_path(Path::new(path)).ok()?.id());
-        let ignore = file(&self.own_ignore).or_else(|| file(".dockerignore"));
+        let inside =
+            |path: &str| below(self.objects, now, path).map(|found| found.map(|(id, _)| id));
+        let ignore = match ignore {
+            Some(own) => Some(own),
+            None => match inside(&self.own_ignore)? {
+                Some(own) => Some(own),
+                None => inside(".dockerignore")?,
+            },
+        };
         if ignore != self.ignore.0 {
             let blob = ignore.and_then(|id| self.repository.find_blob(id).ok());
             let text = blob.map(|blob| String::from_utf8_lossy(blob.content()).into_owned());
             self.ignore = (ignore, Patterns::of_ignore_file(&text.unwrap_or_default()));
         }
         let compared = Compared {
-            repository: self.repository,
+            objects: self.objects,
             patterns: self.ignore.1.as_ref(),
             deciding: [&*self.replay.dockerfile, &*self.own_ignore, ".dockerignore"],
         };
@@ -136,91 +171,13 @@ impl<'r> Seeing<'r> {
     }
 }
 
-/// Two folders that are being compared.
-struct Compared<'a> {
-    repository: &'a Repository,
-    patterns: Option<&'a Patterns>,
-    /// Paths that count whatever is ignored.
-    deciding: [&'a str; 3],
-}
-
-impl Compared<'_> {
-    /// Whether a build sees the file at `path`.
-    fn sees(&self, path: &str) -> bool {
-        self.deciding.contains(&path)
-            || !self.patterns.is_some_and(|patterns| patterns.matches_below(path))
-    }
-
-    /// Whether a build may see a file in the folder at `path`.
-    fn may_see_in(&self, path: &str) -> bool {
-        let holds = |file: &&str| file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-        let excepted = |patterns: &Patterns| patterns.may_except_below(path);
-        self.sees(path) || self.patterns.is_some_and(excepted) || self.deciding.iter().any(holds)
-    }
-
-    /// Whether anything differs below `prefix` that a build sees.
-    fn any(
-        &self,
-        before: Option<&Tree<'_>>,
-        now: Option<&Tree<'_>>,
-        prefix: &str,
-    ) -> Result<bool, HistoryError> {
-        let mut sides = [before, now].map(|tree| tree.into_iter().flat_map(Tree::iter).peekable());
-        loop {
-            let [old, new] = &mut sides;
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return Ok(false),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) => in_git(old, new),
-            };
-            let pair = [
-                if order.is_le() { old.next() } else { None },
-                if order.is_ge() { new.next() } else { None },
-            ];
-            if self.entries(&pair, prefix)? {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// The same of an entry then and now, of which one may not be there.
-    fn entries(
-        &self,
-        pair: &[Option<TreeEntry<'_>>; 2],
-        prefix: &str,
-    ) -> Result<bool, HistoryError> {
-        let [old, new] =
-            pair.each_ref().map(|entry| entry.as_ref().map(|e| (e.id(), e.filemode())));
-        let Some(entry) = pair.iter().flatten().next().filter(|_| old != new) else {
-            return Ok(false);
-        };
-        let path = format!("{prefix}{}", String::from_utf8_lossy(entry.name_bytes()));
-        if entry.filemode() != FOLDER {
-            return Ok(self.sees(&path));
-        }
-        if !self.may_see_in(&path) {
-            return Ok(false);
-        }
-        let folder = |side: Option<(Oid, i32)>| {
-            let found = side.map(|(id, _)| self.repository.find_tree(id)).transpose();
-            found.map_err(HistoryError::git(format!("compare the folder {path:?}")))
-        };
-        let (old, new) = (folder(old)?, folder(new)?);
-        self.any(old.as_ref(), new.as_ref(), &format!("{path}/"))
-    }
-}
-
-/// The order in which git keeps the entries of a tree: folders as if their names ended in `/`. So a
-/// file and a folder of one name are two entries.
-fn in_git(a: &TreeEntry<'_>, b: &TreeEntry<'_>) -> Ordering {
-    let (left, right) = (a.name_bytes(), b.name_bytes());
-    let common = left.len().min(right.len());
-    let next = |entry: &TreeEntry<'_>, name: &[u8]| {
-        let end = (entry.filemode() == FOLDER).then_some(b'/');
-        name.get(common).copied().or(end)
-    };
-    left[..common].cmp(&right[..common]).then_with(|| next(a, left).cmp(&next(b, right)))
+/// What a build may see of one commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Visible {
+    /// The folder that is built; none where the commit has no such folder.
+    context: Option<Oid>,
+    /// A Dockerfile outside of it, and that one's own ignore file.
+    outside: [Option<Oid>; 2],
 }
 
 #[cfg(test)]
@@ -294,5 +251,38 @@ mod tests {
         }
         assert_eq!(relevant_by(2, &repository, &replay, &ids[1..2]).unwrap(), ids[1..2]);
         assert_eq!(relevant_by(2, &repository, &replay, &[]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_dockerfile_outside_the_context_counts_and_its_neighbours_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(folder.path()).unwrap();
+        let ids = scripted(
+            &repository,
+            &[
+                &[("docker/Dockerfile", Some("FROM a\n")), ("api/src/a.txt", Some("a"))],
+                &[("docker/other", Some("a"))],
+                &[("docker/Dockerfile", Some("FROM b\n"))],
+                &[("docker/Dockerfile.dockerignore", Some("docs\n"))],
+                &[("api/docs/a.txt", Some("a"))],
+                &[("api/.dockerignore", Some("src\n"))],
+                &[("api/src/a.txt", Some("b"))],
+                &[("web/a.txt", Some("a"))],
+                &[("docker/Dockerfile.dockerignore", None)],
+                &[("api/src/a.txt", Some("c"))],
+                &[("docker/Dockerfile", None)],
+                &[("api/src/a.txt", None), ("api/docs/a.txt", None), ("api/.dockerignore", None)],
+            ],
+        );
+        let replay = Replay {
+            context: "api".into(),
+            dockerfile: "../docker/Dockerfile".into(),
+            only_relevant: true,
+            ..Replay::default()
+        };
+        let expected: Vec<Oid> = [0, 2, 3, 5, 6, 8, 10, 11].map(|place: usize| ids[place]).into();
+        for threads in [1, 3] {
+            assert_eq!(relevant_by(threads, &repository, &replay, &ids).unwrap(), expected);
+        }
     }
 }

@@ -170,6 +170,67 @@ fn a_history_with_a_merge_a_rename_and_failures_is_played_to_its_end() {
 }
 
 #[test]
+fn a_dockerfile_outside_the_context_is_read_from_each_commit() {
+    let temporary = temporary();
+    let folder = temporary.path().join("repository");
+    let mut script = Scripted::new(&folder);
+    let dockerfile = "FROM busybox\nCOPY a.txt /\nRUN cat /a.txt > /b.txt\n";
+    script.set("docker/api.Dockerfile", dockerfile);
+    script.set("docker/api.Dockerfile.dockerignore", "*.md\n");
+    // Were it used, there would be nothing to copy.
+    script.set("services/api/.dockerignore", "a.txt\n");
+    script.set("services/api/a.txt", "a\n");
+    let first = script.commit("main", "first", &[]);
+    script.set("services/api/README.md", "ignored\n");
+    let readme = script.commit("main", "only the README", &[first]);
+    script.set("docker/web.Dockerfile", "FROM busybox\n");
+    let other = script.commit("main", "only another Dockerfile", &[readme]);
+    script.set("docker/api.Dockerfile", &dockerfile.replace("cat", "tac"));
+    let changed = script.commit("main", "only the Dockerfile", &[other]);
+    script.set("docker/api.Dockerfile.dockerignore", "*.md\n*.bak\n");
+    let ignore = script.commit("main", "only its ignore file", &[changed]);
+    script.files.remove("docker/api.Dockerfile");
+    let gone = script.commit("main", "no Dockerfile", &[ignore]);
+
+    let out = temporary.path().join("out");
+    let paths = [&out, &folder].map(|path| path.to_str().unwrap());
+    let build = ["--context", "services/api", "-f", "../../docker/./api.Dockerfile"];
+    let args = ["replay", "--only-relevant", "--progress", "plain", "--strategy", "local"];
+    let args = [&args[..], &build, &["--out", paths[0], "--repo", paths[1]]].concat();
+    let output = cachefrom(&args, temporary.path());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "the last build has no Dockerfile: {stderr}");
+    assert!(stderr.contains("4 of 6 commits touch the build context"), "{stderr}");
+    assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
+
+    let recorded = Recorded::read(&out.join("journal.jsonl")).unwrap();
+    let commits = &recorded.header.commits;
+    let found: Vec<&str> = commits.iter().map(|commit| commit.id.as_str()).collect();
+    assert_eq!(found, [first, changed, ignore, gone].map(|id| id.to_string()));
+    assert_eq!(commits[0].dockerfile.as_deref(), Some(dockerfile));
+    assert_eq!(commits[2].dockerignore.as_deref(), Some("*.md\n*.bak\n"));
+    assert_eq!(commits[3].dockerfile, None);
+    let built: Vec<bool> =
+        recorded.trials.iter().map(|trial| trial.outcome == Outcome::Built).collect();
+    assert_eq!(built, [true, true, true, false]);
+    let rebuilt = |trial: usize| -> Vec<String> {
+        let steps = recorded.trials[trial].builds[0].trace.steps();
+        steps.filter(|step| !step.cached).map(|step| step.name.clone()).collect()
+    };
+    assert_eq!(rebuilt(1), ["[3/3] RUN tac /a.txt > /b.txt"]);
+    assert_eq!(rebuilt(2), Vec::<String>::new(), "nothing was there that is ignored now");
+    let explained = cachefrom(&["explain", paths[0]], temporary.path());
+    let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(explained.contains("line 3"), "{explained}");
+
+    let args = ["replay", "--dry-run", "-f", "../Dockerfile", "--repo", paths[1]];
+    let output = cachefrom(&args, temporary.path());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("../Dockerfile is outside of the repository"), "{stderr}");
+}
+
+#[test]
 fn policies_find_what_merged_branches_left() {
     let temporary = temporary();
     let folder = temporary.path().join("repository");
