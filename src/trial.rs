@@ -29,7 +29,7 @@ use crate::strategy::{BuildPlan, CacheEntry, CachePlan, EngineUse};
 use crate::trace::Update;
 use crate::units::Nanos;
 
-pub use crate::buildkit::Worker;
+pub use crate::buildkit::{Frontend, Worker};
 pub use held::Held;
 pub use outputs::Outputs;
 
@@ -55,6 +55,7 @@ pub struct Setting<'a> {
     pub context: &'a Path,
     /// Relative to the context, or absolute where it is outside.
     pub dockerfile: &'a str,
+    pub frontend: Frontend,
     pub args: &'a BTreeMap<String, String>,
     /// Those that apply to this commit.
     pub verify: Vec<&'a Verify>,
@@ -273,6 +274,7 @@ fn request(setting: &Setting<'_>, build: &BuildPlan) -> BuildRequest {
     BuildRequest {
         context: setting.context.to_path_buf(),
         dockerfile: setting.dockerfile.to_owned(),
+        frontend: setting.frontend.clone(),
         target: build.target.clone(),
         args: setting.args.clone(),
         no_cache: setting.plan.no_cache,

@@ -21,7 +21,7 @@ mod wire_tests;
 pub use channel::{Address, BuildkitError, Connection};
 pub use outputs::{StepLayer, read_blob, step_layers};
 pub use solve::{
-    BuildFailure, BuildOutcome, BuildRequest, CacheOption, ImageOutput, build, trace_of,
+    BuildFailure, BuildOutcome, BuildRequest, CacheOption, Frontend, ImageOutput, build, trace_of,
 };
 pub use status::Fold;
 pub use walk::{WalkError, context_entries};

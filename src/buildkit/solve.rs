@@ -31,6 +31,7 @@ pub struct BuildRequest {
     pub context: PathBuf,
     /// Relative to `context`, or absolute where it is outside.
     pub dockerfile: String,
+    pub frontend: Frontend,
     /// A stage; none means the last.
     pub target: Option<String>,
     pub args: BTreeMap<String, String>,
@@ -45,6 +46,18 @@ pub struct BuildRequest {
     /// A fresh one sends the whole context, a known one only what changed.
     pub shared_key: String,
     pub secrets: BTreeMap<String, Vec<u8>>,
+}
+
+/// What reads the Dockerfile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Frontend {
+    /// What the Dockerfile or the build arg `BUILDKIT_SYNTAX` names, else the engine's own.
+    #[default]
+    Named,
+    /// The engine's own, whatever is named.
+    Own,
+    /// This image, whatever is named.
+    Image(String),
 }
 
 /// One cache backend, such as `registry` with `ref=…`.
@@ -236,6 +249,15 @@ fn solve_request(
     for (name, value) in &request.args {
         attrs.insert(format!("build-arg:{name}"), value.clone());
     }
+    match &request.frontend {
+        Frontend::Named => {}
+        // Where it is present, the engine looks for no other frontend (buildkit
+        // `frontend/dockerfile/builder/build.go`, `Build`).
+        Frontend::Own => drop(attrs.insert("cmdline".to_owned(), String::new())),
+        Frontend::Image(image) => {
+            attrs.insert("build-arg:BUILDKIT_SYNTAX".to_owned(), image.clone());
+        }
+    }
     for (name, reference) in &request.contexts {
         attrs.insert(format!("context:{name}"), format!("docker-image://{reference}"));
     }
@@ -385,6 +407,20 @@ mod tests {
         let sent = sent(&request, true);
         assert_eq!(sent.frontend_attrs["force-network-mode"], "host");
         assert_eq!(sent.entitlements, ["network.host"]);
+    }
+
+    #[test]
+    fn another_frontend_is_asked_for_only_where_one_is_given() {
+        let of = |frontend| {
+            let request =
+                BuildRequest { dockerfile: "Dockerfile".into(), frontend, ..Default::default() };
+            let attrs = sent(&request, true).frontend_attrs;
+            let attr = |name: &str| attrs.get(name).cloned();
+            (attr("cmdline"), attr("build-arg:BUILDKIT_SYNTAX"))
+        };
+        assert_eq!(of(Frontend::Named), (None, None));
+        assert_eq!(of(Frontend::Own), (Some(String::new()), None));
+        assert_eq!(of(Frontend::Image("r/a:1".into())), (None, Some("r/a:1".into())));
     }
 
     #[test]

@@ -122,7 +122,8 @@ fn text(found: &[Prediction], header: &Header) -> String {
         text.push_str(&format!("{strategy}: {reused} of {} steps would be reused\n", own.len()));
         for step in own {
             let what = match (step.reused, step.certain) {
-                (true, _) => "reused ",
+                (true, true) => "reused ",
+                (true, false) => "reused if the other frontend makes the same step of it",
                 (false, true) => "rebuilt",
                 (false, false) => "rebuilt unless its stage comes out the same",
             };

@@ -55,6 +55,18 @@ impl Instruction {
         self.flags.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.as_str())
     }
 
+    /// Stages or images that it takes files from, by `--from` or by mounts, as written.
+    pub fn taken_from(&self) -> impl Iterator<Item = &str> {
+        let mounted = self.mounts().filter_map(|mount| mount_option(mount, &["from"]));
+        self.flag("from").into_iter().chain(mounted)
+    }
+
+    /// The values of its `--mount` flags.
+    pub fn mounts(&self) -> impl Iterator<Item = &str> {
+        let flags = self.flags.iter().filter(|(name, _)| name == "mount");
+        flags.map(|(_, value)| value.as_str())
+    }
+
     /// Whether BuildKit makes a numbered step of it.
     pub fn is_step(&self) -> bool {
         matches!(self.keyword.as_str(), "RUN" | "COPY" | "ADD" | "WORKDIR")
@@ -73,6 +85,12 @@ impl Instruction {
         (&self.keyword, &self.text, &self.heredocs)
             == (&other.keyword, &other.text, &other.heredocs)
     }
+}
+
+/// The value of the option of `mount` that has any of `names`.
+pub fn mount_option<'a>(mount: &'a str, names: &[&str]) -> Option<&'a str> {
+    let mut pairs = mount.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| names.contains(name)).map(|(_, value)| value)
 }
 
 /// An instruction's place: stage and place in it, both from 0.
@@ -141,12 +159,19 @@ impl Dockerfile {
         Some(expand(base, &self.globals(args)))
     }
 
-    /// The images that stages start from, `scratch` and stages left out, with the values of
-    /// `args` and of the global `ARG`s filled in.
+    /// The image of the frontend that reads this file in BuildKit's stead: that of the build arg
+    /// `BUILDKIT_SYNTAX`, else that of the `# syntax=` directive. What follows the image is for the
+    /// frontend (buildkit `frontend/dockerfile/builder/build.go`, `Build`).
+    pub fn frontend<'a>(&'a self, args: &'a BTreeMap<String, String>) -> Option<&'a str> {
+        args.get("BUILDKIT_SYNTAX").or(self.syntax.as_ref())?.split_whitespace().next()
+    }
+
+    /// The images that stages start from or take files from, `scratch` and stages left out, with the
+    /// values of `args` and of the global `ARG`s filled in.
     ///
     /// An image whose name needs a variable that has no value here is left out: BuildKit alone
     /// knows it, as it does `TARGETARCH`.
-    pub fn from_images(&self, args: &BTreeMap<String, String>) -> BTreeSet<String> {
+    pub fn images(&self, args: &BTreeMap<String, String>) -> BTreeSet<String> {
         let globals = self.globals(args);
         let mut earlier = BTreeSet::from(["scratch"]);
         let mut found = BTreeSet::new();
@@ -158,6 +183,13 @@ impl Dockerfile {
             }
             earlier.extend(stage.name.as_deref());
         }
+        let instructions = self.stages.iter().flat_map(|stage| &stage.instructions);
+        let taken = instructions.flat_map(Instruction::taken_from).filter(|name| {
+            // BuildKit fills in no variable here, and takes every number for a stage's.
+            let image = !name.is_empty() && !name.contains('$') && name.parse::<usize>().is_err();
+            image && *name != "scratch" && self.stage_named(name, self.stages.len()).is_none()
+        });
+        found.extend(taken.map(str::to_owned));
         found
     }
 

@@ -6,29 +6,31 @@ fn image(name: &str) -> BTreeSet<String> {
     BTreeSet::from([name.to_owned()])
 }
 
+/// With the image that the text's `COPY` takes from.
+fn with_other(name: &str) -> BTreeSet<String> {
+    BTreeSet::from([name.to_owned(), "other".to_owned()])
+}
+
 #[test]
 fn stages_scratch_and_names_without_a_value_are_not_base_images() {
     let text = "ARG X\nFROM --platform=$BUILDPLATFORM debian:bookworm-slim AS Builder\n\
                 FROM builder AS test\nfrom scratch as out\nFROM img:$X\n\
                 RUN <<EOF\nFROM inside:heredoc\nEOF\n";
     let none = BTreeMap::new();
-    assert_eq!(parse(text).from_images(&none), image("debian:bookworm-slim"));
+    assert_eq!(parse(text).images(&none), image("debian:bookworm-slim"));
     let args = BTreeMap::from([("X".to_owned(), "7".to_owned())]);
-    assert!(parse(text).from_images(&args).contains("img:7"));
-    assert_eq!(parse("FROM ${BASE:-debian}\n").from_images(&none), image("debian"));
-    assert_eq!(
-        parse("ARG B=out\nFROM scratch AS out\nFROM $B\n").from_images(&none),
-        BTreeSet::new()
-    );
+    assert!(parse(text).images(&args).contains("img:7"));
+    assert_eq!(parse("FROM ${BASE:-debian}\n").images(&none), image("debian"));
+    assert_eq!(parse("ARG B=out\nFROM scratch AS out\nFROM $B\n").images(&none), BTreeSet::new());
 }
 
 #[test]
 fn stages_lines_flags_and_heredocs_are_found() {
     let dockerfile = parse(TEXT);
     assert_eq!(dockerfile.syntax.as_deref(), Some("docker/dockerfile:1"));
-    assert_eq!(dockerfile.from_images(&BTreeMap::new()), image("debian:bookworm-slim"));
+    assert_eq!(dockerfile.images(&BTreeMap::new()), with_other("debian:bookworm-slim"));
     let args = BTreeMap::from([("TAG".to_owned(), "trixie".to_owned())]);
-    assert_eq!(dockerfile.from_images(&args), image("debian:trixie-slim"));
+    assert_eq!(dockerfile.images(&args), with_other("debian:trixie-slim"));
     let stage = &dockerfile.stages[0];
     assert_eq!(stage.name.as_deref(), Some("builder"));
     let run = &stage.instructions[2];
@@ -105,7 +107,7 @@ fn no_text_makes_it_panic() {
         let text: String =
             (0..count).map(|_| pieces[random.random_range(0..pieces.len())]).collect();
         let dockerfile = parse(&text);
-        dockerfile.from_images(&BTreeMap::new());
+        dockerfile.images(&BTreeMap::new());
         dockerfile.find_step(&text);
         for stage in 0..dockerfile.stages.len() {
             let place = Place { stage, instruction: usize::MAX };
@@ -136,4 +138,24 @@ fn every_step_of_a_real_run_is_an_instruction_of_its_dockerfile() {
     }
     let steps = dockerfile.stages.iter().flat_map(|s| &s.instructions).filter(|i| i.is_step());
     assert_eq!(seen.len(), steps.count(), "each instruction is met once");
+}
+
+#[test]
+fn images_that_files_are_taken_from_are_those_that_are_no_stage() {
+    let text = "FROM a AS one\nCOPY --from=tools:1 /x /\nFROM b\nCOPY --from=ONE / /\nCOPY --from=0 / /\n\
+                RUN --mount=type=cache,target=/c --mount=from=uv:2,target=/uv uv\nCOPY --from=7 / /\n\
+                COPY --from=$X / /\nCOPY --from=later / /\nFROM c AS later\n";
+    let found = parse(text).images(&BTreeMap::new());
+    assert_eq!(found.iter().collect::<Vec<_>>(), ["a", "b", "c", "tools:1", "uv:2"]);
+}
+
+#[test]
+fn the_frontend_is_the_args_else_the_directives_first_word() {
+    let none = BTreeMap::new();
+    let dockerfile = parse("# syntax = me/front:1 more words\nFROM a\n");
+    assert_eq!(dockerfile.frontend(&none), Some("me/front:1"));
+    let args = BTreeMap::from([("BUILDKIT_SYNTAX".to_owned(), "other:2".to_owned())]);
+    assert_eq!(dockerfile.frontend(&args), Some("other:2"));
+    assert_eq!(parse("FROM a\n# syntax=late\n").frontend(&none), None);
+    assert_eq!(parse("# syntax=\nFROM a\n").frontend(&none), None);
 }

@@ -35,6 +35,14 @@ pub enum Cause {
         before: Option<String>,
         after: String,
     },
+    /// What reads the Dockerfile, by `# syntax=` or the build arg `BUILDKIT_SYNTAX`; `None` is the
+    /// engine's own.
+    Frontend {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
     /// The image that the stage starts from.
     Base { before: String, after: String },
     /// A build arg that the instruction sees.
@@ -182,6 +190,7 @@ impl Cause {
     pub fn evidence(&self) -> Evidence {
         match self {
             Self::Stage { output: None, .. }
+            | Self::Frontend { .. }
             | Self::LeftOut { .. }
             | Self::Overwritten { .. }
             | Self::Collected { own: false, .. }
@@ -199,6 +208,7 @@ impl Cause {
             Self::NeverWritten { .. } => "never-written",
             Self::Overwritten { .. } => "overwritten",
             Self::Instruction { .. } => "instruction",
+            Self::Frontend { .. } => "frontend",
             Self::Base { .. } => "base",
             Self::Argument(_) => "argument",
             Self::Environment(_) => "environment",

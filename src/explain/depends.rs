@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::dockerfile::{Dockerfile, Instruction, Place};
+use crate::dockerfile::{Dockerfile, Instruction, Place, mount_option};
 
 use super::compare::steps;
 
@@ -56,35 +56,23 @@ pub fn chain(dockerfile: &Dockerfile, place: Place) -> Vec<Place> {
 
 /// The stages that the instruction at `place` takes files from, by `--from` or by mounts.
 pub fn takes_from(dockerfile: &Dockerfile, place: Place) -> Vec<usize> {
-    let Some(instruction) = dockerfile.at(place) else { return vec![] };
-    let copied = instruction.flag("from").into_iter();
-    let mounts = mounts(instruction).into_iter();
-    let mounted = mounts.filter_map(|mount| option(mount, &["from"]));
-    copied.chain(mounted).filter_map(|name| dockerfile.stage_named(name, place.stage)).collect()
+    let taken = dockerfile.at(place).into_iter().flat_map(Instruction::taken_from);
+    taken.filter_map(|name| dockerfile.stage_named(name, place.stage)).collect()
 }
 
 /// The paths of the build context that bind mounts show to an instruction.
 pub fn bound_from_context(instruction: &Instruction) -> Vec<String> {
-    let mounts = mounts(instruction).into_iter();
-    let bound = mounts.filter(|mount| matches!(option(mount, &["type"]), None | Some("bind")));
-    let own = bound.filter(|mount| option(mount, &["from"]).is_none());
-    own.map(|mount| option(mount, &["source", "src"]).unwrap_or(".").to_owned()).collect()
+    let bound = instruction
+        .mounts()
+        .filter(|mount| matches!(mount_option(mount, &["type"]), None | Some("bind")));
+    let own = bound.filter(|mount| mount_option(mount, &["from"]).is_none());
+    own.map(|mount| mount_option(mount, &["source", "src"]).unwrap_or(".").to_owned()).collect()
 }
 
 /// The targets of an instruction's cache mounts.
 pub fn cache_mounts(instruction: &Instruction) -> Vec<String> {
-    let mounts = mounts(instruction).into_iter();
-    let caches = mounts.filter(|mount| option(mount, &["type"]) == Some("cache"));
-    let target = |mount| option(mount, &["target", "dst", "destination"]);
+    let caches =
+        instruction.mounts().filter(|mount| mount_option(mount, &["type"]) == Some("cache"));
+    let target = |mount| mount_option(mount, &["target", "dst", "destination"]);
     caches.filter_map(target).map(str::to_owned).collect()
-}
-
-fn mounts(instruction: &Instruction) -> Vec<&str> {
-    let flags = instruction.flags.iter().filter(|(name, _)| name == "mount");
-    flags.map(|(_, value)| value.as_str()).collect()
-}
-
-fn option<'a>(mount: &'a str, names: &[&str]) -> Option<&'a str> {
-    let mut pairs = mount.split(',').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, _)| names.contains(name)).map(|(_, value)| value)
 }

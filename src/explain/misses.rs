@@ -275,6 +275,9 @@ impl<'a> Explainer<'a> {
         }
         if holding {
             let held: Option<usize> = unaffected.iter().map(|source| source.commit).max();
+            if let Some(frontend) = held.and_then(|held| self.other_frontend(held, row.commit)) {
+                return frontend;
+            }
             let collected = held.and_then(|held| self.collected.since(row, held, self.text(step)));
             return collected.unwrap_or(unexplained);
         }
@@ -283,6 +286,16 @@ impl<'a> Explainer<'a> {
             Extent::All => None,
         });
         left_out.map_or(unexplained, |mode| Cause::LeftOut { mode })
+    }
+
+    /// The frontends of two commits, where they are not the same.
+    pub fn other_frontend(&self, before: usize, now: usize) -> Option<Cause> {
+        let frontend = |commit: usize| {
+            let revision = &self.revisions[commit];
+            revision.dockerfile.frontend(revision.args).map(str::to_owned)
+        };
+        let (before, after) = (frontend(before), frontend(now));
+        (before != after).then_some(Cause::Frontend { before, after })
     }
 
     /// Whether the cache holds the step at `place`, going by how much of a build it holds.

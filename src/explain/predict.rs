@@ -30,7 +30,7 @@ pub struct Prediction {
     pub line: usize,
     pub reused: bool,
     /// Not certain is a step that takes files from a stage to be rebuilt: it is reused after all
-    /// where these come out the same.
+    /// where these come out the same. Nor is any reuse where another frontend reads the Dockerfile.
     pub certain: bool,
     /// Why not, where it is not reused and the cause lies in it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +86,9 @@ fn of_strategy(explainer: &mut Explainer<'_>, row: &TrialRow, strategy: &str) ->
         .flat_map(|stage| steps(&dockerfile, stage))
         .map(|(place, _)| place)
         .collect();
+    let before = row.commit.checked_sub(1);
+    let other_frontend =
+        before.is_some_and(|before| explainer.other_frontend(before, row.commit).is_some());
     let mut seen: BTreeSet<Place> = BTreeSet::new();
     let mut found = vec![];
     for (build, target) in targets.into_iter().enumerate() {
@@ -125,7 +128,7 @@ fn of_strategy(explainer: &mut Explainer<'_>, row: &TrialRow, strategy: &str) ->
                 instruction: format!("{} {}", instruction.keyword, instruction.text),
                 line: instruction.first_line,
                 reused: !missed,
-                certain: !doubtful.contains(&place),
+                certain: !doubtful.contains(&place) && (missed || !other_frontend),
                 cause,
             });
         }

@@ -43,6 +43,13 @@ pub fn sentence(cause: &Cause, header: &Header) -> String {
                 format!("right above it {} is gone", before.as_deref().unwrap_or("an instruction"))
             }
         },
+        Cause::Frontend { before, after } => {
+            let named = |frontend: &Option<String>| match frontend {
+                Some(image) => image.clone(),
+                None => "the engine's own".into(),
+            };
+            format!("nothing else changed: the frontend was {} and is {}", named(before), named(after))
+        }
         Cause::Base { before, after } => format!("the base image was {before} and is {after}"),
         Cause::Argument(variable) => format!("the build arg {}", changed(variable)),
         Cause::Environment(variable) => format!("the variable {}", changed(variable)),

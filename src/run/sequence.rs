@@ -119,6 +119,7 @@ impl<'a> Sequence<'a> {
             plan: &cache_plan,
             context: context.path(),
             dockerfile: &dockerfile,
+            frontend: setup.bases.frontend(setup, index).map_err(told)?,
             args: &commit.args,
             verify: scenario
                 .verify

@@ -10,6 +10,7 @@ mod docker_registry; // the peer: Debian's docker-registry
 mod end_to_end; // the whole program on real engines
 mod engines; // every kind of engine address, on real engines
 mod faults; // what goes wrong, and what is left then
+mod frontends; // what reads a Dockerfile: another image, or the engine itself
 mod journals; // made-up journals
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers

@@ -1,10 +1,11 @@
-//! Base images: found in the Dockerfiles, served by the embedded registry, and pulled once into
+//! Base images and frontends: found in the Dockerfiles, served by the embedded registry, and pulled once into
 //! what every engine of the run starts from.
 //!
 //! Each comes from the first source that has it (DESIGN §3): an earlier run's store, the registry
 //! that its reference names, a source that the scenario declares, what this machine can make.
 //! Surprising: only Docker Hub has mirrors, so images of other registries, and all images on engines
-//! that know no mirror of ours, are put in the place of what `FROM` names by a build context.
+//! that know no mirror of ours, are put in the place of what `FROM` names by a build context, and in
+//! that of what `# syntax=` names by a build arg.
 
 mod layout;
 mod reference;
@@ -14,11 +15,13 @@ mod upstream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::dockerfile;
+use crate::dockerfile::{self, Dockerfile};
 use crate::engine;
+use crate::history::HistoryError;
 use crate::journal::ImageSource;
 use crate::registry::Registry;
-use crate::scenario::format::BaseImages;
+use crate::scenario::format::{BaseImages, LocalImage};
+use crate::trial::Frontend;
 
 use super::{Event, RunError, Setup};
 use reference::ImageReference;
@@ -31,6 +34,8 @@ pub struct Bases {
     pub images: Vec<ImageSource>,
     /// What a `FROM` names, and what to take instead.
     pub contexts: BTreeMap<String, String>,
+    /// What `# syntax=` names, and what to take instead.
+    pub frontends: BTreeMap<String, Frontend>,
     /// What was asked for and cannot be had.
     pub limits: Vec<String>,
 }
@@ -40,7 +45,7 @@ pub async fn ready(setup: &Setup<'_>, commits: usize) -> Result<Bases, RunError>
     let mut bases = Bases::default();
     let terms = setup.engines.terms();
     let mut pulled = vec![];
-    let references = references(setup, commits)?;
+    let named = named(setup, commits)?;
     if !terms.local {
         bases.limits.push(format!(
             "base images are whatever {} gets from their registries, since it cannot reach this machine's",
@@ -50,24 +55,39 @@ pub async fn ready(setup: &Setup<'_>, commits: usize) -> Result<Bases, RunError>
         return Ok(bases);
     }
     let upstream = Upstream::default();
-    for written in references {
-        let missing = |reason| RunError::BaseImage { reference: written.clone(), reason };
-        let reference = ImageReference::parse(&written).map_err(missing)?;
-        let (folder, source) = find(setup, &upstream, &reference, &written).await?;
-        let repository = reference.served_as().map_err(missing)?;
-        let digest = layout::serve(setup.registry, &repository, &reference.wanted, &folder)
-            .await
-            .map_err(|error| missing(super::causes(&error)))?;
-        (setup.on_event)(Event::Notice(&format!("base image {written}: {source}")));
-        let served = reference.at(setup.registry.address()).map_err(missing)?;
+    for written in named.images {
+        let Served { reference, address, image } = serve(setup, &upstream, &written).await?;
         if terms.mirrored && reference.is_hub() {
-            pulled.push(written.clone());
+            pulled.push(written);
         } else {
-            bases.contexts.insert(reference.context_name(), served.clone());
-            pulled.push(served);
+            bases.contexts.insert(reference.context_name(), address.clone());
+            pulled.push(address);
         }
-        bases.images.push(ImageSource { reference: written, digest, source });
+        bases.images.push(image);
     }
+    for written in named.frontends {
+        let Served { reference, address, image } = match serve(setup, &upstream, &written).await {
+            Ok(served) => served,
+            // What can be built without it is worth more than nothing, and is told.
+            Err(RunError::BaseImage { reason, .. }) if declared(setup, &written).is_none() => {
+                bases.limits.push(format!(
+                    "builds use the engine's own frontend instead of {written}, which is not to be had: {reason}"
+                ));
+                bases.frontends.insert(written, Frontend::Own);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if terms.mirrored && reference.is_hub() {
+            pulled.push(written);
+        } else {
+            bases.frontends.insert(written, Frontend::Image(address.clone()));
+            pulled.push(address);
+        }
+        bases.images.push(image);
+    }
+    pulled.sort();
+    pulled.dedup();
     let wanted = setup.loaded.scenario.base_images == BaseImages::Warm;
     if !wanted {
         pulled.clear();
@@ -81,18 +101,71 @@ pub async fn ready(setup: &Setup<'_>, commits: usize) -> Result<Bases, RunError>
     Ok(bases)
 }
 
-/// The images that the Dockerfiles of the first `commits` commits build on.
-fn references(setup: &Setup<'_>, commits: usize) -> Result<BTreeSet<String>, RunError> {
-    let mut found = BTreeSet::new();
+impl Bases {
+    /// What reads the Dockerfile of the commit at `index`.
+    pub fn frontend(&self, setup: &Setup<'_>, index: usize) -> Result<Frontend, HistoryError> {
+        if self.frontends.is_empty() {
+            return Ok(Frontend::Named);
+        }
+        let named = dockerfile_of(setup, index)?;
+        let args = &setup.history.commits()[index].args;
+        let named = named.as_ref().and_then(|dockerfile| dockerfile.frontend(args));
+        Ok(named.and_then(|named| self.frontends.get(named)).cloned().unwrap_or_default())
+    }
+}
+
+/// What Dockerfiles name.
+#[derive(Default)]
+struct Named {
+    images: BTreeSet<String>,
+    frontends: BTreeSet<String>,
+}
+
+/// What the Dockerfiles of the first `commits` commits name.
+fn named(setup: &Setup<'_>, commits: usize) -> Result<Named, HistoryError> {
+    let mut found = Named::default();
     for index in 0..commits {
-        let file = setup.history.file(index, &setup.loaded.scenario.build.dockerfile)?;
         // A commit without a Dockerfile is a build that fails, and its trial will say so.
-        if let Some(file) = file {
+        if let Some(dockerfile) = dockerfile_of(setup, index)? {
             let args = &setup.history.commits()[index].args;
-            found.extend(dockerfile::parse(&String::from_utf8_lossy(&file)).from_images(args));
+            found.images.extend(dockerfile.images(args));
+            found.frontends.extend(dockerfile.frontend(args).map(str::to_owned));
         }
     }
     Ok(found)
+}
+
+fn dockerfile_of(setup: &Setup<'_>, index: usize) -> Result<Option<Dockerfile>, HistoryError> {
+    let file = setup.history.file(index, &setup.loaded.scenario.build.dockerfile)?;
+    Ok(file.map(|file| dockerfile::parse(&String::from_utf8_lossy(&file))))
+}
+
+/// An image that the run's registry has.
+struct Served {
+    reference: ImageReference,
+    /// Its name there.
+    address: String,
+    image: ImageSource,
+}
+
+/// Finds what a Dockerfile calls `written`, and puts it into the run's registry.
+async fn serve(setup: &Setup<'_>, upstream: &Upstream, written: &str) -> Result<Served, RunError> {
+    let missing = |reason| RunError::BaseImage { reference: written.to_owned(), reason };
+    let reference = ImageReference::parse(written).map_err(missing)?;
+    let (folder, source) = find(setup, upstream, &reference, written).await?;
+    let repository = reference.served_as().map_err(missing)?;
+    let digest = layout::serve(setup.registry, &repository, &reference.wanted, &folder)
+        .await
+        .map_err(|error| missing(super::causes(&error)))?;
+    (setup.on_event)(Event::Notice(&format!("base image {written}: {source}")));
+    let address = reference.at(setup.registry.address()).map_err(missing)?;
+    let image = ImageSource { reference: written.to_owned(), digest, source };
+    Ok(Served { reference, address, image })
+}
+
+/// The source that the scenario declares for `written`.
+fn declared<'a>(setup: &'a Setup<'_>, written: &str) -> Option<&'a LocalImage> {
+    setup.loaded.scenario.images.iter().find(|image| image.reference == written)
 }
 
 /// The OCI layout of `reference` and where it came from.
@@ -119,7 +192,7 @@ async fn find(
         }
         Err(error) => error,
     };
-    let declared = setup.loaded.scenario.images.iter().find(|image| image.reference == written);
+    let declared = declared(setup, written);
     let folder = setup.loaded.path.parent().unwrap_or(Path::new("."));
     if let Some(path) = declared.and_then(|image| image.oci_layout.as_ref()) {
         return Ok((folder.join(path), format!("oci-layout {}", path.display())));
