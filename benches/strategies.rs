@@ -37,6 +37,7 @@ fn play(loaded: &Loaded, strategy: &str, rounds: u32) -> Recorded {
         resume: false,
         builders: vec![],
         tls: None,
+        secrets: Default::default(),
         allow_prune: false,
         status: false,
         cache_dir: cachefrom::engine::cache_dir(),

@@ -14,6 +14,7 @@ pub mod strategy;
 pub mod engine;
 mod go_json;
 pub mod credentials;
+pub mod secrets;
 pub mod registry;
 pub mod buildkit;
 pub mod trial;

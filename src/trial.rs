@@ -25,6 +25,7 @@ use crate::engine::{Control, Engine};
 use crate::journal::{BuildRecord, Outcome, TrialKey, TrialRecord};
 use crate::registry::Registry;
 use crate::scenario::format::Verify;
+use crate::secrets::Secrets;
 use crate::strategy::{BuildPlan, CacheEntry, CachePlan, EngineUse};
 use crate::trace::Update;
 use crate::units::Nanos;
@@ -57,6 +58,8 @@ pub struct Setting<'a> {
     pub dockerfile: &'a str,
     pub frontend: Frontend,
     pub args: &'a BTreeMap<String, String>,
+    /// Mounted by builds, and in no record.
+    pub secrets: &'a Secrets,
     /// Those that apply to this commit.
     pub verify: Vec<&'a Verify>,
     /// Names the images that a strategy does not push.
@@ -127,8 +130,31 @@ pub async fn build(setting: &Setting<'_>) -> Built {
     built
 }
 
+/// Takes out of what builds and images printed what may be secret.
+fn hide(secrets: &Secrets, record: &mut TrialRecord) {
+    for vertex in record.builds.iter_mut().flat_map(|build| &mut build.trace.vertices) {
+        vertex.log.iter_mut().chain(&mut vertex.error).for_each(|text| secrets.hide(text));
+    }
+    record.verifications.iter_mut().for_each(|ran| secrets.hide(&mut ran.stdout));
+    match &mut record.outcome {
+        Outcome::BuildFailed { message, log, .. } => {
+            log.iter_mut().chain([message]).for_each(|text| secrets.hide(text));
+        }
+        Outcome::WrongImage { message } | Outcome::Broken { message } => secrets.hide(message),
+        Outcome::Built => {}
+    }
+}
+
 /// Verifies what was built and looks at its layers, on the same engine; nothing here is timed.
 pub async fn inspect(setting: &Setting<'_>, built: Built) -> TrialRecord {
+    let mut record = inspected(setting, built).await;
+    if !setting.secrets.is_empty() {
+        hide(setting.secrets, &mut record);
+    }
+    record
+}
+
+async fn inspected(setting: &Setting<'_>, built: Built) -> TrialRecord {
     let Built { mut record, images, references, .. } = built;
     if record.outcome != Outcome::Built {
         return record;
@@ -288,7 +314,7 @@ fn request(setting: &Setting<'_>, build: &BuildPlan) -> BuildRequest {
         contexts: setting.contexts.clone(),
         network_host: setting.host_network,
         shared_key: setting.shared_key.clone(),
-        secrets: BTreeMap::new(),
+        secrets: setting.secrets.values().clone(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::registry::relay::RemoteAddressError;
 use crate::report::files::WriteError;
 use crate::run::RunError;
 use crate::scenario::Diagnostics;
+use crate::secrets::SecretError;
 
 /// Shown under `--help`.
 pub const TABLE: &str = "\
@@ -70,6 +71,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
         || error.downcast_ref::<CommitsError>().is_some()
         || error.downcast_ref::<HistoryError>().is_some()
         || error.downcast_ref::<RemoteAddressError>().is_some()
+        || error.downcast_ref::<SecretError>().is_some()
         || error.downcast_ref::<ToleranceError>().is_some();
     if usage {
         return Exit::Usage;

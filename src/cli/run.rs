@@ -22,6 +22,7 @@ use crate::run::{
     Event, Options, Partition, deal, divide, foreseen, history, links, sequences, strategies,
 };
 use crate::scenario::{self, Loaded};
+use crate::secrets::{Place, Secrets};
 
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -78,6 +79,9 @@ pub struct Play {
     gate: Gate,
     #[command(flatten)]
     builder: Builder,
+    /// A secret for `RUN --mount=type=secret`, given as to docker build; its value is in no result
+    #[arg(long, value_name = "id=NAME,src=FILE|env=VARIABLE")]
+    secret: Vec<Place>,
     /// Let strategies that want a new engine prune one that was there before
     #[arg(long)]
     allow_prune: bool,
@@ -133,6 +137,7 @@ impl Play {
             resume: self.resume,
             builders: self.builder.addresses()?,
             tls: self.builder.tls()?,
+            secrets: Secrets::read(&self.secret)?,
             allow_prune: self.allow_prune,
             status: self.progress == Progress::Rawjson,
             cache_dir: crate::engine::cache_dir(),

@@ -36,6 +36,7 @@ use crate::link::LinkProfile;
 use crate::registry::relay::{Relay, RelayError, Remote};
 use crate::registry::{FarEnd, Registry, RegistryError};
 use crate::scenario::Loaded;
+use crate::secrets::Secrets;
 use crate::strategy::{Strategy, built_in, policies};
 use crate::trace::Update;
 use crate::trial::{self, causes};
@@ -76,6 +77,8 @@ pub struct Options {
     pub builders: Vec<EngineAddress>,
     /// How `tcp://` builders are spoken to; without TLS when absent.
     pub tls: Option<TlsOptions>,
+    /// Given to builds that mount them.
+    pub secrets: Secrets,
     /// Whether engines that were there before may be pruned, to serve strategies that want new ones.
     pub allow_prune: bool,
     /// Whether [`Event::Status`] is wanted: it costs a little while the clock runs.

@@ -163,6 +163,7 @@ fn options(folder: &Path) -> Options {
         resume: false,
         builders: vec![],
         tls: None,
+        secrets: Default::default(),
         allow_prune: false,
         status: false,
         cache_dir: cache_dir(),

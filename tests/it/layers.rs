@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module and the modules it may name.
-const MAY_NAME: [(&str, &[&str]); 22] = [
+const MAY_NAME: [(&str, &[&str]); 23] = [
     ("units", &[]),
     ("link", &["units"]),
     ("fault", &[]),
@@ -19,6 +19,7 @@ const MAY_NAME: [(&str, &[&str]); 22] = [
     ("strategy", &[]),
     ("scenario", &["fault", "link", "strategy", "units"]),
     ("credentials", &["go_json"]),
+    ("secrets", &[]),
     ("history", &["ignore", "scenario", "strategy"]),
     ("engine", &["units"]),
     ("registry", &["credentials", "fault", "go_json", "link", "units"]),
@@ -26,7 +27,10 @@ const MAY_NAME: [(&str, &[&str]); 22] = [
     ("journal", &["link", "registry", "strategy", "trace", "units"]),
     (
         "trial",
-        &["buildkit", "engine", "journal", "registry", "scenario", "strategy", "trace", "units"],
+        &[
+            "buildkit", "engine", "journal", "registry", "scenario", "secrets", "strategy",
+            "trace", "units",
+        ],
     ),
     (
         "run",
@@ -39,6 +43,7 @@ const MAY_NAME: [(&str, &[&str]); 22] = [
             "link",
             "registry",
             "scenario",
+            "secrets",
             "strategy",
             "trace",
             "trial",
@@ -56,7 +61,7 @@ const MAY_NAME: [(&str, &[&str]); 22] = [
         "cli",
         &[
             "check", "engine", "explain", "history", "ignore", "journal", "link", "measure",
-            "registry", "report", "run", "scenario", "units",
+            "registry", "report", "run", "scenario", "secrets", "units",
         ],
     ),
 ];

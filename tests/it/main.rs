@@ -23,4 +23,5 @@ mod registry_peers; // the same answers as Debian's docker-registry
 mod relay; // real registries: passwords, tokens, their own certificates
 mod report; // journals as reports
 mod replay; // commits of real repositories
+mod secrets; // what builds mount and nothing keeps
 mod traps; // known traps of build caches, and why steps miss in them
