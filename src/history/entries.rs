@@ -71,14 +71,19 @@ pub fn below(
     path: &str,
 ) -> Result<Option<(Oid, bool)>, HistoryError> {
     let (name, rest) = path.split_once('/').map_or((path, None), |(a, b)| (a, Some(b)));
-    let Some(entry) = Entries(text).find(|entry| entry.name == name.as_bytes()) else {
-        return Ok(None);
-    };
+    let Some(entry) = named(text, name.as_bytes()) else { return Ok(None) };
     match rest {
         None => Ok(Some((entry.id()?, entry.is_folder()))),
         Some(rest) if entry.is_folder() => below(objects, tree(objects, entry.id()?)?.data(), rest),
         Some(_) => Ok(None),
     }
+}
+
+fn named<'t>(text: &'t [u8], name: &[u8]) -> Option<Entry<'t>> {
+    // What is behind a name in git's order is greater, and no name that this one begins.
+    let mut before =
+        Entries(text).take_while(|entry| entry.name <= name || entry.name.starts_with(name));
+    before.find(|entry| entry.name == name)
 }
 
 /// What stands at each name in two trees, in git's order; one of the two may be missing.
@@ -175,6 +180,10 @@ mod tests {
         let ids = parsed.iter().map(|entry| entry.id().as_bytes().to_vec());
         assert!(found.iter().map(|entry| entry.id.to_vec()).eq(ids));
         assert!(found.is_sorted_by(|a, b| a.order(b) == Ordering::Less));
+        for entry in &found {
+            assert_eq!(named(object.data(), entry.name), Some(*entry));
+        }
+        assert_eq!(named(object.data(), b"a-"), None);
         let kinds = found.iter().map(|entry| (entry.name, entry.is_folder(), entry.is_submodule()));
         let special = kinds.filter(|(_, folder, submodule)| *folder || *submodule);
         assert_eq!(special.collect::<Vec<_>>(), [(&b"a"[..], true, false), (b"sub", false, true)]);

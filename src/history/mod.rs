@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use git2::{Oid, Repository, Signature};
 
@@ -19,6 +18,7 @@ mod checkout;
 mod compared;
 mod edit;
 mod entries;
+mod libgit2;
 mod relevant;
 mod replay;
 mod source;
@@ -33,6 +33,7 @@ pub use tree::FileChange;
 pub use working::working_tree;
 
 use edit::Change;
+use libgit2::isolate;
 use stored::Stored;
 use tree::{Stamp, Tree};
 
@@ -366,30 +367,6 @@ impl History {
 /// Seconds since the epoch.
 fn commit_time(index: usize) -> i64 {
     FIRST_COMMIT + 60 * i64::try_from(index).unwrap_or(i64::MAX / 120)
-}
-
-/// Keeps the user's git configuration out of this process. Repositories of other users are opened
-/// too: nothing that they could have configured is run.
-fn isolate() -> Result<(), HistoryError> {
-    static ISOLATED: OnceLock<Result<(), String>> = OnceLock::new();
-    let isolated = ISOLATED.get_or_init(|| {
-        use git2::ConfigLevel::{Global, ProgramData, System, XDG};
-        for level in [System, Global, XDG, ProgramData] {
-            // SAFETY: the search paths are global to the process and unsynchronised. They are set
-            // once, here, before this crate's first repository is opened.
-            unsafe { git2::opts::set_search_path(level, "") }.map_err(|e| e.to_string())?;
-        }
-        // SAFETY: as above.
-        unsafe { git2::opts::set_verify_owner_validation(false) }.map_err(|e| e.to_string())
-    });
-    if let Err(message) = isolated {
-        let source = git2::Error::from_str(message);
-        return Err(HistoryError::Git {
-            doing: "keep out the user's git configuration".into(),
-            source,
-        });
-    }
-    Ok(())
 }
 
 fn new_repository(folder: &Path) -> Result<Repository, HistoryError> {

@@ -11,9 +11,10 @@ use git2::{Commit, Oid, Repository, Sort};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::libgit2::isolate;
 use super::relevant::relevant;
 use super::stored::{Stored, in_repository};
-use super::{History, HistoryError, ScriptedCommit, Source, isolate};
+use super::{History, HistoryError, ScriptedCommit, Source};
 
 /// What to replay.
 #[derive(Clone, Debug, Default)]
