@@ -22,7 +22,7 @@ use crate::buildkit::{
     ImageOutput,
 };
 use crate::engine::{Control, Engine};
-use crate::journal::{BuildRecord, Outcome, TrialKey, TrialRecord};
+use crate::journal::{BuildRecord, Outcome, StepOutput, TrialKey, TrialRecord, Verification};
 use crate::registry::Registry;
 use crate::scenario::format::Verify;
 use crate::secrets::Secrets;
@@ -159,30 +159,45 @@ async fn inspected(setting: &Setting<'_>, built: Built) -> TrialRecord {
     if record.outcome != Outcome::Built {
         return record;
     }
-    if let Err(outcome) = verify_all(setting, &images, &mut record).await {
-        record.outcome = outcome;
-    }
     let layers = setting.plan.builds.iter().map(|plan| async move {
         let (image, push) = (image_name(setting, plan), plan.push.as_deref());
         layers::of(setting.engine, setting.registry, &image, push).await
     });
-    for (build, layers) in record.builds.iter_mut().zip(join_all(layers).await) {
+    // Side by side, since each of them mostly waits.
+    let ((verifications, verified), layers, outputs) = tokio::join!(
+        verify_all(setting, &images),
+        join_all(layers),
+        outputs(setting, &references, &record.builds),
+    );
+    record.verifications = verifications;
+    if let Err(outcome) = verified {
+        record.outcome = outcome;
+    }
+    for (build, layers) in record.builds.iter_mut().zip(layers) {
         build.layers = layers;
     }
-    look_into_outputs(setting, &references, &mut record).await;
+    for (build, outputs) in record.builds.iter_mut().zip(outputs) {
+        build.outputs = outputs;
+    }
     record
 }
 
-/// Notes what the steps came out as. An engine that cannot show it leaves the record without.
-async fn look_into_outputs(setting: &Setting<'_>, references: &[String], record: &mut TrialRecord) {
+/// What the steps of each build came out as; nothing from an engine that cannot show it.
+async fn outputs(
+    setting: &Setting<'_>,
+    references: &[String],
+    builds: &[BuildRecord],
+) -> Vec<Vec<StepOutput>> {
     let address = address(setting.engine.control());
-    let Ok(connection) = Connection::open(&address).await else { return };
-    for (build, reference) in record.builds.iter_mut().zip(references) {
+    let Ok(connection) = Connection::open(&address).await else { return vec![] };
+    let mut found = vec![];
+    for (build, reference) in builds.iter().zip(references) {
         let steps = build.trace.steps();
         let names: HashMap<&str, &str> =
             steps.map(|vertex| (vertex.digest.as_str(), vertex.name.as_str())).collect();
-        build.outputs = setting.outputs.of(&connection, reference, &names).await;
+        found.push(setting.outputs.of(&connection, reference, &names).await);
     }
+    found
 }
 
 async fn observe(setting: &Setting<'_>, built: &mut Built) -> Result<(), Outcome> {
@@ -240,9 +255,9 @@ async fn observe(setting: &Setting<'_>, built: &mut Built) -> Result<(), Outcome
 async fn verify_all(
     setting: &Setting<'_>,
     images: &BTreeMap<String, String>,
-    record: &mut TrialRecord,
-) -> Result<(), Outcome> {
-    let Some(docker) = setting.engine.docker() else { return Ok(()) };
+) -> (Vec<Verification>, Result<(), Outcome>) {
+    let mut verifications = vec![];
+    let Some(docker) = setting.engine.docker() else { return (verifications, Ok(())) };
     let runs = setting.verify.iter().map(|verify| {
         let image = match setting.plan.builds.last() {
             Some(build) if verify.target.is_empty() => image_name(setting, build),
@@ -251,13 +266,16 @@ async fn verify_all(
         async move { verify::run(docker, &image, verify).await }
     });
     for ran in join_all(runs).await {
-        let (verification, problem) = ran.map_err(broken)?;
-        record.verifications.push(verification);
+        let (verification, problem) = match ran {
+            Ok(ran) => ran,
+            Err(error) => return (verifications, Err(broken(error))),
+        };
+        verifications.push(verification);
         if let Some(message) = problem {
-            return Err(Outcome::WrongImage { message });
+            return (verifications, Err(Outcome::WrongImage { message }));
         }
     }
-    Ok(())
+    (verifications, Ok(()))
 }
 
 /// Builds `request`, and hands on what is said meanwhile to whoever wants it.

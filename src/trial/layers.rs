@@ -1,8 +1,8 @@
 //! The layers of a built image: what they are and how large, uncompressed.
 //!
-//! Asked after the clock, and after verification, which unpacks what was only pushed. Surprising: an
-//! image that was pushed is measured in the registry, by the sizes that gzip files end with, because
-//! the engine may hold it packed; one that was not, as its files lie on the engine's disk.
+//! Asked after the clock. Surprising: an image that was pushed is measured in the registry, by the
+//! sizes that gzip files end with, because the engine may hold it packed; one that was not, as its
+//! files lie on the engine's disk.
 
 use std::collections::BTreeMap;
 
