@@ -6,6 +6,7 @@ use crate::measure::statistics::Paired;
 use crate::measure::{Analysis, Cell, CellStep, Place, StepState};
 
 use super::base;
+use super::doubts;
 use super::matching::{StepPair, differences, pairs, place, steps};
 
 /// A Markdown text that reads well on a terminal too: a table by cell, then what differs by step,
@@ -48,6 +49,15 @@ pub fn comparison(runs: &[(String, Analysis)]) -> String {
                 "from {first_name} to {name} the machine differs ({differing}): compare reuse, bytes and shares of cold, not seconds"
             ));
         }
+        let asked = doubts::of_definitions(&first.header, &other.header);
+        notes.extend(asked.iter().map(|text| format!("from {first_name} to {name}: {text}")));
+        if !pairs.first_in_one.is_empty() {
+            let names: Vec<String> = pairs.first_in_one.iter().map(Place::to_string).collect();
+            notes.push(format!(
+                "not compared, since the commit begins the sequence in one of the runs: {}",
+                names.join(", ")
+            ));
+        }
         for image in base::images(first, other) {
             notes.push(format!("from {first_name} to {name} {image}"));
         }
@@ -55,6 +65,9 @@ pub fn comparison(runs: &[(String, Analysis)]) -> String {
             let (was, is) = (&first.header.scenario, &other.header.scenario);
             notes.push(format!("{first_name} is of scenario {was:?} and {name} of {is:?}"));
         }
+    }
+    for (name, analysis) in runs {
+        notes.extend(doubts::of_journal(analysis, name));
     }
     let mut text = table(&rows);
     for (title, lines) in [("Steps", changes), ("Notes", notes)] {
@@ -92,19 +105,24 @@ fn row(place: &str, run: &str, cell: &Cell, first: Option<&Cell>) -> [String; 8]
 type Side<'a> = Option<(&'a str, &'a CellStep)>;
 
 fn difference(first: &str, other: &str, before: Side<'_>, after: Side<'_>) -> Option<String> {
-    let word = |state: StepState| match state {
-        StepState::Rebuilt => "missed",
-        StepState::Cached | StepState::Lazy => "hit",
-    };
-    let state = |side: Side<'_>| side.and_then(|(_, step)| step.state()).map(word);
     let name = after.or(before)?.0;
-    match (state(before), state(after)) {
+    match (before.and_then(told), after.and_then(told)) {
         (Some(was), Some(is)) if was != is => {
             Some(format!("`{name}` {was} in {first}, {is} in {other}"))
         }
         (Some(_), None) => Some(format!("`{name}` only in {first}")),
         (None, Some(is)) => Some(format!("`{name}` only in {other}, {is}")),
         _ => None,
+    }
+}
+
+/// Whether a cache served a step, or in how many of its rounds.
+fn told((_, step): (&str, &CellStep)) -> Option<String> {
+    let reused = step.cached + step.lazy;
+    match (step.state()?, step.flaky()) {
+        (_, true) => Some(format!("hit in {reused} of {} rounds", reused + step.rebuilt)),
+        (StepState::Rebuilt, false) => Some("missed".into()),
+        (StepState::Cached | StepState::Lazy, false) => Some("hit".into()),
     }
 }
 

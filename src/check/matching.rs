@@ -1,9 +1,9 @@
 //! Which cell of a candidate is held against which of its baseline.
 //!
-//! Strategies and links are matched by name, commits by message (and by order where messages
-//! repeat): a changed tree gives every commit another id.
+//! Strategies and links are matched by name, commits by id, and those that are left by message (and
+//! by order where messages repeat): a changed tree gives every commit another id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::journal::{Environment, Header};
 use crate::measure::{Analysis, Cell, CellStep, Place};
@@ -25,24 +25,30 @@ pub struct Pairs<'a> {
     pub gone: Vec<Place>,
     /// Cells that only the candidate has.
     pub new: Vec<Place>,
+    /// Cells of a commit that begins the sequence in one run only: there it has nothing to import.
+    pub first_in_one: Vec<Place>,
 }
 
 /// For each commit of `after` its place in `before`.
 pub fn commits(before: &Header, after: &Header) -> Vec<Option<usize>> {
-    let mut left = numbered(before).into_iter().zip(0..).collect::<BTreeMap<_, usize>>();
-    numbered(after).iter().map(|key| left.remove(key)).collect()
-}
-
-fn numbered(header: &Header) -> Vec<(&str, usize)> {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let messages = header.commits.iter().map(|commit| commit.message.as_str());
-    messages
-        .map(|message| {
-            let count = seen.entry(message).or_default();
-            *count += 1;
-            (message, *count)
-        })
-        .collect()
+    let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
+    for (place, commit) in before.commits.iter().enumerate() {
+        ids.entry(&commit.id).or_insert(place);
+    }
+    let mut found: Vec<Option<usize>> =
+        after.commits.iter().map(|commit| ids.remove(commit.id.as_str())).collect();
+    let mut left: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+    for (place, commit) in before.commits.iter().enumerate() {
+        if !found.contains(&Some(place)) {
+            left.entry(&commit.message).or_default().push_back(place);
+        }
+    }
+    for (place, commit) in found.iter_mut().zip(&after.commits) {
+        if place.is_none() {
+            *place = left.get_mut(commit.message.as_str()).and_then(VecDeque::pop_front);
+        }
+    }
+    found
 }
 
 /// Pairs all cells that both runs have.
@@ -60,6 +66,10 @@ pub fn pairs<'a>(before: &'a Analysis, after: &'a Analysis) -> Pairs<'a> {
             _ => None,
         };
         match other {
+            Some(other) if begins(before, other.commit) != begins(after, cell.commit) => {
+                met.push((other.link, other.strategy, other.commit));
+                found.first_in_one.push(place);
+            }
             Some(other) => {
                 met.push((other.link, other.strategy, other.commit));
                 found.pairs.push(Pair { place, before: other, after: cell });
@@ -71,6 +81,11 @@ pub fn pairs<'a>(before: &'a Analysis, after: &'a Analysis) -> Pairs<'a> {
         before.cells.iter().filter(|cell| !met.contains(&(cell.link, cell.strategy, cell.commit)));
     found.gone = gone.map(|cell| self::place(before, cell)).collect();
     found
+}
+
+/// Whether the commit at `place` has no parent in the sequence.
+fn begins(analysis: &Analysis, place: usize) -> bool {
+    analysis.header.commits.get(place).is_none_or(|commit| commit.parent.is_none())
 }
 
 pub fn place(analysis: &Analysis, cell: &Cell) -> Place {

@@ -7,7 +7,9 @@
 mod assertions;
 mod base;
 mod baseline;
+mod chance;
 mod compare;
+mod doubts;
 mod finding;
 mod lines;
 mod matching;
@@ -79,6 +81,16 @@ pub fn check(
         warnings.insert(0, sentence.into());
     }
     warnings.extend(base::images(baseline, candidate));
+    warnings.extend(doubts::of_definitions(&baseline.header, &candidate.header));
+    warnings.extend(doubts::of_journal(baseline, "the baseline"));
+    warnings.extend(doubts::of_journal(candidate, "this run"));
+    if !pairs.first_in_one.is_empty() {
+        let names: Vec<String> = pairs.first_in_one.iter().map(ToString::to_string).collect();
+        warnings.push(format!(
+            "not compared, since the commit begins the sequence in one of the runs: {}",
+            names.join(", ")
+        ));
+    }
     if !pairs.new.is_empty() {
         let names: Vec<String> = pairs.new.iter().map(ToString::to_string).collect();
         warnings.push(format!("not in the baseline: {}", names.join(", ")));

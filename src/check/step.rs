@@ -2,7 +2,8 @@
 //!
 //! A step is known by its stage and instruction, never by its position: moving one instruction
 //! renumbers all others. An instruction whose text changed is matched to the likeliest one of its
-//! kind that would else have no counterpart.
+//! kind that would else have no counterpart: of its stage first, then of any, since stages are
+//! renamed and renumbered.
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,14 @@ impl<'a> StepName<'a> {
         self.text.split_whitespace().next().unwrap_or_default().to_uppercase()
     }
 
+    /// The text without the instruction's flags, such as `--mount=…`, which are added and taken away.
+    fn bare(&self) -> String {
+        let mut words = self.text.split_whitespace();
+        let keyword = words.next().into_iter();
+        let rest = words.skip_while(|word| word.starts_with("--"));
+        keyword.chain(rest).collect::<Vec<_>>().join(" ")
+    }
+
     /// `builder: RUN true`, which globs are matched against.
     pub fn label(&self) -> String {
         format!("{}: {}", self.stage, self.text)
@@ -66,20 +75,29 @@ pub fn counterparts(before: &[&str], after: &[&str]) -> Vec<Option<usize>> {
             taken[other] = true;
         }
     }
-    let open: Vec<usize> = (0..after.len()).filter(|&place| found[place].is_none()).collect();
-    for place in open {
-        let Some(name) = StepName::parse(after[place]) else { continue };
-        let alike = (0..before.len()).filter(|&other| !taken[other]).filter_map(|other| {
-            let old = StepName::parse(before[other])?;
-            let same_kind = old.stage == name.stage && old.keyword() == name.keyword();
-            let ratio = TextDiff::from_chars(old.text, name.text).ratio();
-            (same_kind && ratio >= ALIKE).then_some((other, ratio))
-        });
-        // The first of equals, so that the answer never depends on anything else.
-        let best = alike.reduce(|best, next| if next.1 > best.1 { next } else { best });
-        if let Some((other, _)) = best {
-            found[place] = Some(other);
-            taken[other] = true;
+    // Those that say the same come first, wherever they stand.
+    for (same_stage, alike) in [(true, ALIKE), (false, 1.0), (false, ALIKE)] {
+        for place in 0..after.len() {
+            let Some(name) = StepName::parse(after[place]).filter(|_| found[place].is_none())
+            else {
+                continue;
+            };
+            let free = (0..before.len()).filter(|&other| !taken[other]);
+            let alike = free.filter_map(|other| {
+                let old = StepName::parse(before[other])?;
+                let same_kind = old.keyword() == name.keyword();
+                if !same_kind || (same_stage && old.stage != name.stage) {
+                    return None;
+                }
+                let ratio = TextDiff::from_chars(&*old.bare(), &*name.bare()).ratio();
+                (ratio >= alike).then_some((other, ratio))
+            });
+            // The first of equals, so that the answer never depends on anything else.
+            let best = alike.reduce(|best, next| if next.1 > best.1 { next } else { best });
+            if let Some((other, _)) = best {
+                found[place] = Some(other);
+                taken[other] = true;
+            }
         }
     }
     found
@@ -129,6 +147,24 @@ mod tests {
         let before = ["[2/3] RUN true", "[3/3] RUN true"];
         let after = ["[4/4] RUN true", "[2/4] RUN true", "[3/4] ADD something /else"];
         assert_eq!(counterparts(&before, &after), [Some(1), Some(0), None]);
-        assert_eq!(counterparts(&["[a 2/2] RUN true"], &["[b 2/2] RUN true"]), [None]);
+    }
+
+    #[test]
+    fn steps_are_found_again_in_a_stage_that_is_renamed_or_renumbered() {
+        assert_eq!(counterparts(&["[a 2/2] RUN true"], &["[b 2/2] RUN true"]), [Some(0)]);
+        let before = ["[stage-1 2/3] COPY . .", "[stage-1 3/3] RUN make"];
+        let after =
+            ["[stage-1 2/2] RUN lint", "[stage-2 2/3] COPY . .", "[stage-2 3/3] RUN make -j"];
+        assert_eq!(counterparts(&before, &after), [None, Some(0), Some(1)]);
+        // A stage's own steps are nearer than those of another.
+        let before = ["[a 2/2] RUN one --x", "[b 2/2] RUN one"];
+        assert_eq!(counterparts(&before, &["[a 2/2] RUN one"]), [Some(0)]);
+    }
+
+    #[test]
+    fn a_mount_that_is_added_does_not_make_another_instruction() {
+        let (before, after) =
+            ("[2/2] RUN npm ci", "[2/2] RUN --mount=type=cache,target=/root/.npm npm ci");
+        assert_eq!(counterparts(&[before], &[after]), [Some(0)]);
     }
 }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use crate::measure::statistics::{FEWEST_PAIRS, mann_whitney, median};
 use crate::measure::{Analysis, COLD, Place};
 
+use super::doubts;
 use super::finding::{Finding, Rule, Verdict};
 use super::matching::commits;
 use super::tolerances::Tolerances;
@@ -81,7 +82,7 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
     let (old_commits, new_commits): (Vec<usize>, Vec<usize>) = both.into_iter().unzip();
     let old = logarithms(before, &old_commits);
     let new = logarithms(after, &new_commits);
-    let mut asked = vec![];
+    let (mut asked, mut elsewhere) = (vec![], vec![]);
     for (link, link_name) in after.links.iter().enumerate() {
         for (strategy, name) in after.strategies.iter().enumerate() {
             let other = before.strategies.iter().position(|known| known == name);
@@ -97,13 +98,28 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
                 commit: 0,
                 message: ALL.into(),
             };
+            if let Some(other) =
+                doubts::other_link(&before.header, &after.header, link_name.as_ref())
+            {
+                elsewhere.push(Finding {
+                    rule: Rule::Time,
+                    verdict: Verdict::CannotTell,
+                    place,
+                    subject: None,
+                    step: None,
+                    evidence: other,
+                });
+                continue;
+            }
             let none = vec![];
             let left = old.get(&(other_link, other)).unwrap_or(&none);
             let right = new.get(&(link, strategy)).unwrap_or(&none);
             asked.push((place, left.clone(), right.clone()));
         }
     }
-    judge(asked, tolerances)
+    let mut found = judge(asked, tolerances);
+    found.extend(elsewhere);
+    found
 }
 
 /// Stands for a commit's message: the rule looks at all commits after the first.

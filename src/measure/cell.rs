@@ -1,6 +1,6 @@
 //! One strategy at one commit over one link: its rounds as estimates.
 
-use crate::journal::{Count, Direction, Kind};
+use crate::journal::{Count, Direction, Kind, Outcome};
 use crate::units::{Bytes, Nanos};
 
 use super::lookup::Lookup;
@@ -22,6 +22,8 @@ pub struct Cell {
     pub samples: Vec<Sample>,
     /// Trials that were not.
     pub failed: usize,
+    /// Those of them whose engine or registry broke.
+    pub broken: usize,
     /// Wall time in seconds.
     pub wall: Option<Estimate>,
     /// Places in `samples`.
@@ -133,6 +135,10 @@ pub fn cell(lookup: &Lookup<'_>, trials: &[usize], bootstrap: &mut Bootstrap) ->
             .map(|&(trial, row)| Sample { round: row.round, wall: row.wall(), trial })
             .collect(),
         failed: trials.len() - built.len(),
+        broken: trials
+            .iter()
+            .filter(|&&place| matches!(lookup.trials[place].outcome, Outcome::Broken { .. }))
+            .count(),
         wall: bootstrap.median(&walls),
         outliers: outliers(&walls),
         phases: median_phases(&rows),

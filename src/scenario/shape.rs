@@ -91,7 +91,9 @@ impl Walk<'_> {
                     self.value(item, item_schema, name, out);
                 }
             }
-            ("string", DeValue::String(_)) | ("boolean", DeValue::Boolean(_)) => {}
+            ("string", DeValue::String(_))
+            | ("boolean", DeValue::Boolean(_))
+            | ("number", DeValue::Float(_) | DeValue::Integer(_)) => {}
             ("integer", DeValue::Integer(integer)) => {
                 let number = i128::from_str_radix(integer.as_str(), integer.radix());
                 let minimum = schema.get("minimum").and_then(Json::as_i64).unwrap_or(i64::MIN);

@@ -69,6 +69,38 @@ fn a_good_scenario_has_no_mistakes() {
 }
 
 #[test]
+fn every_tolerance_and_assertion_is_read_whole_or_with_a_fraction() {
+    let text = r#"
+        schema = 1
+        name = "gate"
+        [build]
+        [check]
+        pulled = 0.25
+        pushed = 1
+        bytes = "64 KiB"
+        time = 0.15
+        significance = 0.01
+        [[commit]]
+        message = "first"
+        [[commit.assert]]
+        strategies = ["registry-*"]
+        steps = ["*: RUN*"]
+        min-reuse = 0.8
+        max-ratio-to-cold = 1
+        max-pulled = "10 MB"
+        max-pushed = 5
+        max-cache-size = "1 GiB"
+    "#;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gate.toml");
+    std::fs::write(&path, text).unwrap();
+    let scenario = load(&path).unwrap().scenario;
+    assert_eq!((scenario.check.pulled, scenario.check.pushed), (Some(0.25), Some(1.0)));
+    let assertion = &scenario.commits[0].assertions[0];
+    assert_eq!((assertion.min_reuse, assertion.max_ratio_to_cold), (Some(0.8), Some(1.0)));
+}
+
+#[test]
 fn the_jq_experiment_reads_with_its_defaults() {
     let text = r#"
         schema = 1

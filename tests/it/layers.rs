@@ -53,7 +53,17 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
     ("measure", &["journal", "strategy", "trace", "units"]),
     (
         "check",
-        &["dockerfile", "journal", "measure", "registry", "scenario", "strategy", "trace", "units"],
+        &[
+            "dockerfile",
+            "journal",
+            "link",
+            "measure",
+            "registry",
+            "scenario",
+            "strategy",
+            "trace",
+            "units",
+        ],
     ),
     ("explain", &["dockerfile", "ignore", "journal", "measure", "strategy", "trace", "units"]),
     ("report", &["explain", "journal", "measure", "units"]),

@@ -1,5 +1,6 @@
 //! Integration tests: one binary, a module an area.
 
+mod alarms; // when a check raises one, and when not
 mod builders; // engines elsewhere: by TLS, and several at once
 mod buildx; // the peer: docker buildx on engines of its own
 mod check; // runs held against baselines, and what CI sees of it

@@ -1,0 +1,88 @@
+//! What chance alone may do: which of several caches BuildKit reads varies from round to round.
+//!
+//! Where a build has several cache sources, the same commit reuses other steps in other rounds
+//! (moby/buildkit#6418), so one round against one proves nothing there. Fisher's exact test says how
+//! many rounds do.
+
+use crate::measure::Analysis;
+
+/// So small a probability is not taken for chance: a check looks at hundreds of steps.
+pub const SURE: f64 = 1e-4;
+
+/// In how many rounds a step was reused, of how many that met it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hits {
+    pub reused: usize,
+    pub rounds: usize,
+}
+
+/// Whether a build under the strategy at `place` may read several caches.
+pub fn decides(analysis: &Analysis, place: usize) -> bool {
+    let name = analysis.strategies.get(place);
+    let header = &analysis.header;
+    let Some(strategy) = header.strategies.iter().find(|known| Some(&known.name) == name) else {
+        return false;
+    };
+    let targets = header.targets.len().max(1);
+    let sources = strategy.imports.iter().map(|entry| {
+        let repeated = |by: &str| entry.attrs.values().any(|value| value.contains(by));
+        match (repeated("{each-stage}"), repeated("{built-stage}")) {
+            (true, _) => targets,
+            (false, true) => targets - 1,
+            (false, false) => 1,
+        }
+    });
+    sources.sum::<usize>() > 1
+}
+
+/// The probability that `after` has so few hits or fewer, were both drawn from the same rounds
+/// (Fisher, *Statistical Methods for Research Workers*, 5th edition, §21.02; one-sided).
+pub fn of_so_few(before: Hits, after: Hits) -> f64 {
+    let rounds = before.rounds + after.rounds;
+    let reused = before.reused + after.reused;
+    let least = reused.saturating_sub(before.rounds);
+    let ways = |hits: usize| {
+        choose(after.rounds, hits) + choose(before.rounds, reused - hits) - choose(rounds, reused)
+    };
+    (least..=after.reused).map(|hits| ways(hits).exp()).sum::<f64>().min(1.0)
+}
+
+/// The probability that all of `after` rounds lie above, or all below, all of `before`.
+pub fn of_apart(before: usize, after: usize) -> f64 {
+    (-choose(before + after, after)).exp()
+}
+
+/// So many rounds of each side can be sure.
+pub fn rounds_needed() -> usize {
+    (1..).find(|&rounds| of_apart(rounds, rounds) <= SURE).unwrap_or(usize::MAX)
+}
+
+/// The logarithm of the number of ways to choose `some` of `all`.
+fn choose(all: usize, some: usize) -> f64 {
+    if some > all {
+        return f64::NEG_INFINITY;
+    }
+    (1..=some).map(|i| ((all - some + i) as f64 / i as f64).ln()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hits(reused: usize, rounds: usize) -> Hits {
+        Hits { reused, rounds }
+    }
+
+    /// Expected values: the same sums of binomial coefficients in whole numbers (Python 3.11, `math.comb`).
+    #[test]
+    fn the_probability_is_fishers() {
+        let near = |p: f64, expected: f64| assert!((p / expected - 1.0).abs() < 1e-9, "{p}");
+        near(of_so_few(hits(9, 10), hits(0, 10)), 5.953_798_523_457_966e-5);
+        near(of_so_few(hits(6, 6), hits(0, 6)), 1.0 / 924.0);
+        near(of_so_few(hits(1, 1), hits(0, 1)), 0.5);
+        near(of_so_few(hits(3, 10), hits(3, 10)), 0.685_758_513_931_888_6);
+        near(of_so_few(hits(0, 4), hits(7, 7)), 1.0);
+        near(of_apart(8, 8), 1.0 / 12_870.0);
+        assert_eq!(rounds_needed(), 8);
+    }
+}

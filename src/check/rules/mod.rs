@@ -1,0 +1,112 @@
+//! The deterministic rules: what was built, which steps a cache served, how many bytes crossed.
+//!
+//! They need one round, but where chance decides what a cache serves: there, and where the baseline
+//! wavers, as many rounds as make chance unlikely ([`chance`]).
+
+mod bytes;
+mod cause;
+mod reuse;
+mod wavering;
+
+use crate::journal::{Direction, Outcome};
+use crate::measure::{Analysis, Cell};
+
+use super::base;
+use super::chance;
+use super::finding::{Finding, Rule, Verdict};
+use super::matching::{Pair, steps};
+use super::tolerances::Tolerances;
+
+/// Every deterministic finding of one pair of cells; one at least a rule.
+pub fn of_pair(
+    before: &Analysis,
+    after: &Analysis,
+    pair: &Pair<'_>,
+    tolerances: &Tolerances,
+) -> Vec<Finding> {
+    let mut found = vec![built(after, pair)];
+    if pair.before.samples.is_empty() || pair.after.samples.is_empty() {
+        return found;
+    }
+    let by_chance = chance::decides(before, pair.before.strategy)
+        || chance::decides(after, pair.after.strategy);
+    let pairs = steps((before, pair.before), (after, pair.after));
+    let below =
+        |name: &str| base::changed((before, pair.before.commit), (after, pair.after.commit), name);
+    let reuse = reuse::findings(pair, &pairs, by_chance, &below);
+    let is = |verdict| reuse.iter().any(|finding: &Finding| finding.verdict == verdict);
+    let more_reused = is(Verdict::Improved) && !is(Verdict::Regressed);
+    found.extend(reuse);
+    found.extend(wavering::findings(pair, &pairs, by_chance));
+    let direction = |direction, tolerance| bytes::Asked {
+        before: bytes::range(before, pair.before, direction),
+        after: bytes::range(after, pair.after, direction),
+        tolerance,
+        floor: tolerances.bytes,
+        by_chance,
+    };
+    let pulled = bytes::finding(pair, Rule::Pulled, &direction(Direction::Pull, tolerances.pulled));
+    found.push(match pulled.verdict {
+        // What a cache serves has to be fetched.
+        Verdict::Regressed if more_reused => Finding {
+            verdict: Verdict::Pass,
+            evidence: format!("{}, since more steps are reused", pulled.evidence),
+            ..pulled
+        },
+        _ => pulled,
+    });
+    found.push(bytes::finding(pair, Rule::Pushed, &direction(Direction::Push, tolerances.pushed)));
+    found
+}
+
+fn finding(pair: &Pair<'_>, rule: Rule, verdict: Verdict, evidence: String) -> Finding {
+    Finding { rule, verdict, place: pair.place.clone(), subject: None, step: None, evidence }
+}
+
+/// A trial whose engine or registry broke says nothing of the cache.
+fn built(after: &Analysis, pair: &Pair<'_>) -> Finding {
+    let (old, new) = (pair.before, pair.after);
+    let failed = |cell: &Cell| cell.failed - cell.broken;
+    let told = |cell: &Cell| {
+        format!("{} of {} trials failed", failed(cell), cell.samples.len() + cell.failed)
+    };
+    let (verdict, mut evidence) = match (failed(old) > 0, failed(new) > 0) {
+        (false, true) => (Verdict::Regressed, format!("{}, none in the baseline", told(new))),
+        (true, false) if new.broken == 0 => {
+            (Verdict::Improved, format!("every trial was built; {} in the baseline", told(old)))
+        }
+        (true, _) => (Verdict::CannotTell, format!("{}; {} in the baseline", told(new), told(old))),
+        (false, false) if new.broken > 0 => (Verdict::CannotTell, String::new()),
+        (false, false) => (Verdict::Pass, "every trial was built".into()),
+    };
+    if new.broken > 0 {
+        let between = if evidence.is_empty() { "" } else { "; " };
+        let all = new.samples.len() + new.failed;
+        evidence.push_str(&format!("{between}{} of {all} trials were not measured", new.broken));
+        evidence.extend(reason(after, new).map(|why| format!(": {why}")));
+    }
+    let step = if verdict == Verdict::Regressed { failed_step(after, new) } else { None };
+    Finding { step, ..finding(pair, Rule::Built, verdict, evidence) }
+}
+
+/// The outcomes of the trials of `cell` that were not built.
+fn outcomes<'a>(analysis: &'a Analysis, cell: &Cell) -> impl Iterator<Item = &'a Outcome> {
+    let key = (cell.strategy, cell.link, cell.commit);
+    let own = move |row: &&crate::measure::TrialRow| (row.strategy, row.link, row.commit) == key;
+    analysis.trials.iter().filter(own).map(|row| &row.outcome)
+}
+
+/// Why a trial was not measured, the first one's reason.
+fn reason(analysis: &Analysis, cell: &Cell) -> Option<String> {
+    outcomes(analysis, cell).find_map(|outcome| match outcome {
+        Outcome::Broken { message } => Some(message.clone()),
+        _ => None,
+    })
+}
+
+fn failed_step(analysis: &Analysis, cell: &Cell) -> Option<String> {
+    outcomes(analysis, cell).find_map(|outcome| match outcome {
+        Outcome::BuildFailed { step, .. } if !step.is_empty() => Some(step.clone()),
+        _ => None,
+    })
+}

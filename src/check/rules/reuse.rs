@@ -1,0 +1,101 @@
+//! Which steps a cache served before and does not now, and the other way round.
+
+use crate::measure::CellStep;
+
+use super::super::chance::{self, Hits, SURE};
+use super::super::finding::{Finding, Rule, Verdict};
+use super::super::matching::{Pair, StepPair};
+use super::super::step::StepName;
+use super::cause::cause;
+use super::finding;
+
+pub fn hits(step: &CellStep) -> Hits {
+    let reused = step.cached + step.lazy;
+    Hits { reused, rounds: reused + step.rebuilt }
+}
+
+/// In every round that the cell has.
+pub fn always_reused(step: &CellStep) -> bool {
+    step.rebuilt == 0 && step.absent == 0 && hits(step).reused > 0
+}
+
+pub fn always_rebuilt(step: &CellStep) -> bool {
+    step.rebuilt > 0 && hits(step).reused == 0
+}
+
+/// `below` says what a step stands on that differs from the baseline; `by_chance` that rounds differ
+/// by themselves.
+pub fn findings(
+    pair: &Pair<'_>,
+    steps: &[StepPair<'_>],
+    by_chance: bool,
+    below: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Finding> {
+    let mut found = vec![];
+    let mut open = vec![];
+    for step in steps {
+        let Some((name, after)) = step.after else { continue };
+        let Some((_, before)) = step.before else {
+            // A step that the baseline never met: it can be neither lost nor won.
+            if always_rebuilt(after) {
+                open.push(name);
+            }
+            continue;
+        };
+        let Some((verdict, mut evidence)) = compare(name, before, after, by_chance) else {
+            continue;
+        };
+        if verdict == Verdict::Regressed {
+            evidence.push_str(&cause(steps, step, below));
+        }
+        found.push(Finding {
+            subject: StepName::parse(name).map(|name| name.label()),
+            step: Some(name.to_owned()),
+            ..finding(pair, Rule::Reuse, verdict, evidence)
+        });
+    }
+    let reused = format!("{}/{} steps reused", pair.after.reuse.cached, pair.after.reuse.steps);
+    if !open.is_empty() && pair.before.reuse.cached > 0 {
+        let names = open.join(", ");
+        let evidence = format!("{reused}; rebuilt without a counterpart in the baseline: {names}");
+        found.push(finding(pair, Rule::Reuse, Verdict::CannotTell, evidence));
+    } else if found.is_empty() {
+        found.push(finding(pair, Rule::Reuse, Verdict::Pass, format!("{reused}, none lost")));
+    }
+    found
+}
+
+/// What became of one step; none where nothing can be said of it here.
+fn compare(
+    name: &str,
+    before: &CellStep,
+    after: &CellStep,
+    by_chance: bool,
+) -> Option<(Verdict, String)> {
+    let (lost, won) = (
+        always_reused(before) && always_rebuilt(after),
+        always_rebuilt(before) && always_reused(after),
+    );
+    if lost && !by_chance {
+        let evidence = format!("{name} was reused and is rebuilt ({})", after.time);
+        return Some((Verdict::Regressed, evidence));
+    }
+    if won && !by_chance {
+        let evidence = format!("{name} was rebuilt ({}) and is reused", before.time);
+        return Some((Verdict::Improved, evidence));
+    }
+    let (was, is) = (hits(before), hits(after));
+    let rounds = |hits: Hits| format!("{} of {} rounds", hits.reused, hits.rounds);
+    let evidence = format!("{name} was reused in {} and is in {}", rounds(was), rounds(is));
+    if chance::of_so_few(was, is) <= SURE {
+        return Some((Verdict::Regressed, evidence));
+    }
+    if chance::of_so_few(is, was) <= SURE {
+        return Some((Verdict::Improved, evidence));
+    }
+    (lost || won).then(|| {
+        let needed = chance::rounds_needed();
+        let why = "which of several caches BuildKit reads is chance";
+        (Verdict::CannotTell, format!("{evidence}; {why}, and {needed} rounds of each can tell"))
+    })
+}

@@ -1,0 +1,68 @@
+//! Steps that a cache serves in some rounds and not in others.
+
+use super::super::finding::{Finding, Rule, Verdict};
+use super::super::matching::{Pair, StepPair};
+use super::super::step::StepName;
+use super::finding;
+use super::reuse::{always_reused, hits};
+
+pub fn findings(pair: &Pair<'_>, steps: &[StepPair<'_>], by_chance: bool) -> Vec<Finding> {
+    let mut found = vec![];
+    for step in steps {
+        let Some((name, after)) = step.after.filter(|(_, step)| step.flaky()) else { continue };
+        let (verdict, was) = match step.before {
+            Some((_, before)) if always_reused(before) && by_chance => (
+                Verdict::CannotTell,
+                ", always in the baseline; which of several caches BuildKit reads is chance",
+            ),
+            Some((_, before)) if always_reused(before) => {
+                (Verdict::Regressed, ", always in the baseline")
+            }
+            Some((_, before)) if before.flaky() => {
+                (Verdict::CannotTell, ", and not always in the baseline")
+            }
+            Some(_) => (Verdict::CannotTell, ", never in the baseline"),
+            None => (Verdict::CannotTell, ", and the baseline lacks it"),
+        };
+        let counted = hits(after);
+        let (reused, rounds) = (counted.reused, counted.rounds);
+        found.push(Finding {
+            subject: StepName::parse(name).map(|name| name.label()),
+            step: Some(name.to_owned()),
+            ..finding(
+                pair,
+                Rule::Flaky,
+                verdict,
+                format!("{name} was reused in {reused} of {rounds} rounds{was}"),
+            )
+        });
+    }
+    if found.is_empty() {
+        found.push(steadied(pair, steps));
+    }
+    found
+}
+
+/// Where nothing wavers now: whether something did, and what became of it.
+fn steadied(pair: &Pair<'_>, steps: &[StepPair<'_>]) -> Finding {
+    let rounds = pair.after.samples.len();
+    let wavered = steps.iter().filter(|step| step.before.is_some_and(|(_, step)| step.flaky()));
+    let wavered: Vec<&StepPair<'_>> = wavered.collect();
+    let reused = |step: &&&StepPair<'_>| step.after.is_some_and(|(_, step)| always_reused(step));
+    let settled = wavered.iter().filter(reused).count();
+    // One round cannot show that what wavered no longer does.
+    let enough = rounds >= pair.before.samples.len() && rounds > 1;
+    let (verdict, evidence) = match wavered.len() {
+        0 => (Verdict::Pass, "no step wavers between rounds".to_owned()),
+        _ if !enough => (Verdict::Pass, "no step wavers between rounds".to_owned()),
+        all if settled == all => (
+            Verdict::Improved,
+            format!("all {rounds} rounds reused the same steps; not so in the baseline"),
+        ),
+        all => (
+            Verdict::CannotTell,
+            format!("of {all} steps that wavered in the baseline {settled} are always reused now"),
+        ),
+    };
+    finding(pair, Rule::Flaky, verdict, evidence)
+}

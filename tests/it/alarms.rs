@@ -1,0 +1,197 @@
+//! When a check raises an alarm and when it must not: recorded runs, changed in one thing.
+
+use std::path::Path;
+
+use cachefrom::check::{Checked, Finding, Rule, Tolerances, Verdict, check, comparison};
+use cachefrom::journal::{Direction, Outcome, Recorded};
+use cachefrom::measure::Analysis;
+use cachefrom::units::{Bytes, Nanos};
+
+fn recorded(run: &str) -> Recorded {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    Recorded::read(&root.join(run).join("journal.jsonl")).unwrap()
+}
+
+/// `rounds` rounds, each of them what round `like` of `run` was.
+fn repeated(run: &Recorded, rounds: u32, like: u32) -> Recorded {
+    let mut all = run.clone();
+    all.header.rounds = rounds;
+    let one = run.trials.iter().filter(|trial| trial.key.round == like);
+    let one: Vec<_> = one.collect();
+    all.trials = (0..rounds)
+        .flat_map(|round| {
+            one.iter().map(move |trial| {
+                let mut trial = (*trial).clone();
+                trial.key.round = round;
+                trial
+            })
+        })
+        .collect();
+    all
+}
+
+/// Takes every reuse from the trials of `strategy` that `of` names by round and commit.
+fn ruin(run: &mut Recorded, strategy: &str, of: impl Fn(u32, usize) -> bool) {
+    for trial in &mut run.trials {
+        let key = &trial.key;
+        if key.strategy != strategy || !of(key.round, key.commit) {
+            continue;
+        }
+        for vertex in trial.builds.iter_mut().flat_map(|build| &mut build.trace.vertices) {
+            vertex.cached = false;
+        }
+        for flow in &mut trial.metered.flows {
+            if flow.direction == Direction::Pull {
+                flow.count.bytes = Bytes(0);
+            }
+        }
+    }
+}
+
+fn checked(before: &Recorded, after: &Recorded) -> Checked {
+    check(&Analysis::of(before), &Analysis::of(after), &Tolerances::default()).unwrap()
+}
+
+fn called(checked: &Checked) -> Vec<String> {
+    let called = [Verdict::Regressed, Verdict::Improved];
+    let findings = checked.findings.iter().filter(|finding| called.contains(&finding.verdict));
+    findings.map(Finding::to_string).collect()
+}
+
+#[test]
+fn rounds_of_one_run_raise_no_alarm_though_a_strategy_has_several_sources() {
+    for run in ["jq/2026-11-25", "three-edits/2026-11-25", "min-max/2026-11-25"] {
+        let run = recorded(run);
+        let (first, second) = (repeated(&run, 1, 0), repeated(&run, 1, 1));
+        for (before, after) in [(&first, &second), (&second, &first)] {
+            assert_eq!(called(&checked(before, after)), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn several_sources_need_rounds_and_then_a_loss_is_told() {
+    let run = recorded("jq/2026-11-25");
+    for (rounds, verdict) in [(1, Verdict::CannotTell), (8, Verdict::Regressed)] {
+        let before = repeated(&run, rounds, 0);
+        let mut after = before.clone();
+        ruin(&mut after, "stages", |_, commit| commit == 2);
+        let checked = checked(&before, &after);
+        assert_eq!(checked.verdict(), verdict, "{rounds} rounds: {:#?}", called(&checked));
+    }
+}
+
+#[test]
+fn a_repaired_cache_is_an_improvement_though_it_pulls_what_it_serves() {
+    let good = recorded("three-edits/2026-11-25");
+    let mut bad = good.clone();
+    for strategy in ["inline", "registry-min", "registry-max"] {
+        ruin(&mut bad, strategy, |_, commit| commit > 0);
+    }
+    let repaired = checked(&bad, &good);
+    assert_eq!(repaired.verdict(), Verdict::Improved, "{:#?}", called(&repaired));
+    assert!(repaired.findings.iter().any(|finding| finding.rule == Rule::Pulled
+        && finding.evidence.ends_with("since more steps are reused")));
+    assert_eq!(checked(&good, &bad).verdict(), Verdict::Regressed);
+}
+
+#[test]
+fn a_step_that_wavered_and_is_never_reused_any_more_is_lost_or_open_but_not_won() {
+    let all = repeated(&recorded("jq/2026-11-25"), 10, 0);
+    let ruined = |most: u32| {
+        let mut run = all.clone();
+        ruin(&mut run, "registry-max", |round, commit| commit == 2 && round < most);
+        run
+    };
+    let reuse = |checked: &Checked| {
+        let rules = [Rule::Reuse, Rule::Flaky];
+        let findings = checked.findings.iter().filter(|finding| rules.contains(&finding.rule));
+        findings.map(|finding| finding.verdict).max().unwrap()
+    };
+    assert_eq!(reuse(&checked(&ruined(1), &ruined(10))), Verdict::Regressed);
+    assert_eq!(reuse(&checked(&ruined(1), &ruined(9))), Verdict::CannotTell);
+    assert_eq!(reuse(&checked(&ruined(5), &ruined(10))), Verdict::CannotTell);
+    assert_eq!(reuse(&checked(&ruined(10), &ruined(1))), Verdict::Improved);
+    assert_eq!(reuse(&checked(&ruined(1), &ruined(0))), Verdict::Improved);
+}
+
+#[test]
+fn what_could_not_be_measured_is_no_regression_and_a_failed_build_is_one_with_its_step() {
+    let before = recorded("jq/2026-11-25");
+    let with = |outcome: Outcome| {
+        let mut after = before.clone();
+        let trial = after.trials.iter_mut().find(|trial| trial.key.strategy == "inline").unwrap();
+        trial.outcome = outcome;
+        checked(&before, &after)
+    };
+    let broken = with(Outcome::Broken { message: "no space left on device".into() });
+    assert_eq!(broken.verdict(), Verdict::CannotTell, "{:#?}", called(&broken));
+    let told =
+        |finding: &&Finding| finding.rule == Rule::Built && finding.verdict == Verdict::CannotTell;
+    let told = broken.findings.iter().find(told).unwrap();
+    assert_eq!(told.evidence, "1 of 2 trials were not measured: no space left on device");
+    let step = "[builder 2/7] RUN apt-get install";
+    let failed = Outcome::BuildFailed {
+        step: step.into(),
+        exit_code: Some(100),
+        message: "it failed".into(),
+        log: vec![],
+    };
+    let failed = with(failed);
+    let lost = failed.of(Verdict::Regressed).next().unwrap();
+    assert_eq!((lost.rule, lost.step.as_deref()), (Rule::Built, Some(step)));
+}
+
+#[test]
+fn commits_are_known_by_their_ids_and_one_that_begins_the_sequence_is_not_compared() {
+    let before = recorded("jq/2026-11-25");
+    let mut same = before.clone();
+    for commit in &mut same.header.commits {
+        commit.message = "fix".into();
+    }
+    let mut later = same.clone();
+    // The window of a replay, one commit on: what was second is first.
+    later.header.commits.remove(0);
+    for commit in &mut later.header.commits {
+        commit.parent = commit.parent.and_then(|parent| parent.checked_sub(1));
+    }
+    later.trials.retain(|trial| trial.key.commit > 0);
+    later.trials.iter_mut().for_each(|trial| trial.key.commit -= 1);
+    for strategy in ["local", "inline", "stages", "registry-min", "registry-max"] {
+        ruin(&mut later, strategy, |_, commit| commit == 0);
+    }
+    let slid = checked(&same, &later);
+    assert_eq!(called(&slid), Vec::<String>::new());
+    let told = |warning: &String| warning.contains("begins the sequence in one of the runs");
+    assert!(slid.warnings.iter().any(told), "{:#?}", slid.warnings);
+}
+
+#[test]
+fn what_a_journal_lacks_and_what_was_asked_otherwise_is_told() {
+    let before = recorded("jq/2026-11-25-links");
+    let mut after = before.clone();
+    after.cut = true;
+    after.end = None;
+    let link = after.header.links[0].name.clone();
+    after.header.links[0].latency = Nanos(500_000_000);
+    let max = after.header.strategies.iter_mut().find(|s| s.name == "registry-max").unwrap();
+    max.exports[0].attrs.insert("mode".into(), "min".into());
+    let found = checked(&before, &after);
+    let warnings = found.warnings.join("\n");
+    for told in [
+        "this run: the journal's last line was cut",
+        "strategy registry-max imports, exports or runs otherwise than before",
+        &format!("link {link} was latency"),
+    ] {
+        assert!(warnings.contains(told), "{told}: {warnings}");
+    }
+    let time = |finding: &&Finding| {
+        finding.rule == Rule::Time && finding.place.link.as_ref() == Some(&link)
+    };
+    let time: Vec<_> = found.findings.iter().filter(time).collect();
+    assert!(!time.is_empty());
+    assert!(time.iter().all(|finding| finding.evidence.starts_with(&format!("link {link} was"))));
+    let runs = [("a".to_owned(), Analysis::of(&before)), ("b".to_owned(), Analysis::of(&after))];
+    let compared = comparison(&runs);
+    assert!(compared.contains("b: the journal's last line was cut"), "{compared}");
+}
