@@ -16,8 +16,8 @@ use super::{Event, Setup, Turn, Way, local_name};
 
 /// A strategy being played; owns the engine of its next trial, if that is up already.
 ///
-/// New engines start while the trial before is inspected: both are outside the clocks, and a run is
-/// over sooner.
+/// New engines start while the trial before is inspected, that of the next sequence too: both are
+/// outside the clocks, and a run is over sooner.
 pub struct Sequence<'a> {
     setup: &'a Setup<'a>,
     strategy: &'a Strategy,
@@ -27,23 +27,41 @@ pub struct Sequence<'a> {
     local_caches: PathBuf,
     /// The place of the last commit to be played.
     last: usize,
-    /// The engine of the next trial: kept, or new.
-    ready: Option<Ready>,
+    /// Whether another sequence follows on the same builder.
+    more: bool,
+    ready: Option<Waiting>,
     /// What the kept engine's build cache held during the trial before.
     held: Option<Held>,
 }
 
 /// An engine for the next trial, or why there is none.
-type Ready = Result<Box<dyn Engine>, EngineError>;
+pub type Ready = Result<Box<dyn Engine>, EngineError>;
+
+/// The engine of the next trial.
+struct Waiting {
+    engine: Ready,
+    /// Whether it has built nothing yet.
+    new: bool,
+}
+
+/// What a strategy is played with.
+pub struct Playing<'a> {
+    pub setup: &'a Setup<'a>,
+    pub strategy: &'a Strategy,
+    pub turn: Turn,
+    pub way: &'a Way,
+    /// The place of the last commit to be played.
+    pub last: usize,
+    /// Whether another sequence follows on the same builder.
+    pub more: bool,
+    /// A new engine that the sequence before has started.
+    pub ready: Option<Ready>,
+}
 
 impl<'a> Sequence<'a> {
-    pub fn new(
-        setup: &'a Setup<'a>,
-        strategy: &'a Strategy,
-        turn: Turn,
-        way: &Way,
-        last: usize,
-    ) -> Self {
+    pub fn new(playing: Playing<'a>) -> Self {
+        let Playing { setup, strategy, turn, way, last, more, ready } = playing;
+        let ready = ready.map(|engine| Waiting { engine, new: true });
         let name = &setup.loaded.scenario.name;
         let address = way.far.as_ref().map_or(setup.registry.address(), FarEnd::address);
         let Turn { round, link, .. } = turn;
@@ -51,7 +69,7 @@ impl<'a> Sequence<'a> {
         let shared_key = format!("cachefrom:{name}:r{round}:l{link}:{}", strategy.name);
         let folder = format!("r{round}-l{link}-{}", strategy.name);
         let local_caches = setup.scratch.join("caches").join(folder);
-        Self { setup, strategy, local_caches, repo, shared_key, last, ready: None, held: None }
+        Self { setup, strategy, local_caches, repo, shared_key, last, more, ready, held: None }
     }
 
     /// The trial of the commit at `index`.
@@ -96,7 +114,7 @@ impl<'a> Sequence<'a> {
 
         let fresh = self.strategy.engine == EngineUse::Fresh;
         let (ready, started) = match self.ready.take() {
-            Some(ready) => (ready, fresh),
+            Some(Waiting { engine, new }) => (engine, new),
             None => (setup.engines.start().await, true),
         };
         let engine = ready.map_err(|error| super::causes(&error))?;
@@ -137,34 +155,42 @@ impl<'a> Sequence<'a> {
         };
         let built = trial::build(&setting).await;
         setup.registry.arm(&[]);
-        if !fresh {
-            let held = built.held();
-            let record = trial::inspect(&setting, built).await;
-            self.held = Some(held);
-            // An engine that broke is not used again: the next commit starts a new one.
-            if !matches!(record.outcome, Outcome::Broken { .. }) {
-                self.ready = Some(Ok(engine));
-            }
-            return Ok(record);
-        }
+        let held = built.held();
+        let last = index == self.last;
         let next = async {
-            let wanted = index < self.last && terms.fresh == Fresh::New;
+            let wanted = terms.fresh == Fresh::New && if last { self.more } else { fresh };
             if wanted { Some(setup.engines.start().await) } else { None }
         };
         let (mut record, next) = tokio::join!(trial::inspect(&setting, built), next);
-        self.ready = next;
+        if !fresh && !last {
+            self.held = Some(held);
+            // An engine that broke is not used again: the next commit starts a new one.
+            if !matches!(record.outcome, Outcome::Broken { .. }) {
+                self.ready = Some(Waiting { engine: Ok(engine), new: false });
+            }
+            return Ok(record);
+        }
+        self.ready = next.map(|engine| Waiting { engine, new: true });
         let clock = Instant::now();
-        engine.stop().await.map_err(|error| super::causes(&error))?;
-        record.engine_stop = Some(Nanos::of(clock.elapsed()));
+        let stopped = engine.stop().await;
+        if fresh {
+            stopped.map_err(|error| super::causes(&error))?;
+            record.engine_stop = Some(Nanos::of(clock.elapsed()));
+        }
         Ok(record)
     }
 
-    /// Stops the engine that is left.
-    pub async fn finish(mut self) {
-        if let Some(Ok(engine)) = self.ready.take() {
+    /// The new engine that is left, for the next sequence. One that was kept is stopped.
+    pub async fn finish(mut self) -> Option<Ready> {
+        let Waiting { engine, new } = self.ready.take()?;
+        if new {
+            return Some(engine);
+        }
+        if let Ok(engine) = engine {
             // What it measured is recorded; its guard has removed it even if this fails.
             let _ = engine.stop().await;
         }
+        None
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::machine::groups;
 use crate::journal::{Journal, Line, TrialKey};
 use crate::strategy::Strategy;
 
-use super::sequence::Sequence;
+use super::sequence::{Playing, Ready, Sequence};
 use super::{Event, RunError, Setup, Turn};
 
 /// What is to be played.
@@ -53,10 +53,31 @@ impl Turns<'_> {
         let journal = RefCell::new(journal);
         let journal = &journal;
         let players = groups(&machines).into_iter().map(|builders| async move {
+            let mut turns = vec![];
             for turn in &self.order {
-                let builder = self.dealt.get(&turn.round).filter(|b| builders.contains(b));
-                if let Some(setup) = builder.and_then(|builder| setups.get(*builder)) {
-                    self.one(setup, turn, wanted, journal).await?;
+                let Some(&builder) = self.dealt.get(&turn.round) else { continue };
+                let Some(setup) = setups.get(builder).filter(|_| builders.contains(&builder))
+                else {
+                    continue;
+                };
+                let last = self.last(setup, turn, wanted);
+                turns.extend(last.map(|last| (builder, setup, turn, last)));
+            }
+            // By builder, the engine that its sequence before has started.
+            let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+            for (place, &(builder, setup, turn, last)) in turns.iter().enumerate() {
+                let more = turns[place + 1..].iter().any(|(other, ..)| *other == builder);
+                let playing = Playing {
+                    setup,
+                    strategy: &self.strategies[turn.strategy],
+                    turn: *turn,
+                    way: &setup.ways[turn.link],
+                    last,
+                    more,
+                    ready: ready.remove(&builder),
+                };
+                if let Some(next) = self.one(playing, wanted, journal).await? {
+                    ready.insert(builder, next);
                 }
             }
             Ok::<(), RunError>(())
@@ -64,21 +85,21 @@ impl Turns<'_> {
         try_join_all(players).await.map(drop)
     }
 
+    /// The place of the last commit of `turn` that is wanted.
+    fn last(&self, setup: &Setup<'_>, turn: &Turn, wanted: &BTreeSet<TrialKey>) -> Option<usize> {
+        (0..self.commits).rev().find(|commit| wanted.contains(&self.key(setup, turn, *commit)))
+    }
+
     async fn one(
         &self,
-        setup: &Setup<'_>,
-        turn: &Turn,
+        playing: Playing<'_>,
         wanted: &BTreeSet<TrialKey>,
         journal: &RefCell<&mut Journal>,
-    ) -> Result<(), RunError> {
-        let last = (0..self.commits).rev();
-        let last =
-            last.map(|c| (c, self.key(setup, turn, c))).find(|(_, key)| wanted.contains(key));
-        let Some((last, _)) = last else { return Ok(()) };
-        let (strategy, way) = (&self.strategies[turn.strategy], &setup.ways[turn.link]);
-        let mut sequence = Sequence::new(setup, strategy, *turn, way, last);
+    ) -> Result<Option<Ready>, RunError> {
+        let Playing { setup, turn, last, .. } = playing;
+        let mut sequence = Sequence::new(playing);
         for commit in 0..=last {
-            let key = self.key(setup, turn, commit);
+            let key = self.key(setup, &turn, commit);
             (setup.on_event)(Event::TrialStarted(&key));
             let mut record = sequence.trial(key, commit).await;
             record.builder.clone_from(&setup.builder);
@@ -87,7 +108,6 @@ impl Turns<'_> {
                 (setup.on_event)(Event::TrialEnded(&record));
             }
         }
-        sequence.finish().await;
-        Ok(())
+        Ok(sequence.finish().await)
     }
 }
