@@ -28,7 +28,7 @@ fn main() {
     let path = folder.path().join("large.git");
     made(&path, commits);
     println!("{commits} commits, {} files\n", FOLDERS * FILES_EACH);
-    println!("| plan of | took | most memory |\n| --- | ---: | ---: |");
+    println!("| plan of | took | most memory | mapped files |\n| --- | ---: | ---: | ---: |");
     let range = format!("main~{}..main", commits - 1);
     let last: &[&str] = &["--last", "20"];
     let relevant: &[&str] = &["--last", "200", "--only-relevant"];
@@ -36,16 +36,16 @@ fn main() {
     let all_relevant: &[&str] = &["--range", &range, "--only-relevant", "--sample", "20"];
     let merges: &[&str] = &["--range", &range, "--merges", "--sample", "20"];
     for args in [last, relevant, all, all_relevant, merges] {
-        let (time, memory) = planned(&path, args);
+        let (time, [memory, mapped]) = planned(&path, args);
         let args = args.join(" ").replace(&range, "ALL");
-        println!("| `{args}` | {time} | {memory} |");
+        println!("| `{args}` | {time} | {memory} | {mapped} |");
     }
 }
 
-/// The median of three plans, and the most memory that any of them held.
-fn planned(repository: &Path, args: &[&str]) -> (Nanos, Bytes) {
+/// The median of three plans, and the most that any of them held: of memory, and in it of files.
+fn planned(repository: &Path, args: &[&str]) -> (Nanos, [Bytes; 2]) {
     let mut times = vec![];
-    let mut most = Bytes(0);
+    let mut most = [Bytes(0); 2];
     for _ in 0..3 {
         let since = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_cachefrom"))
@@ -57,7 +57,9 @@ fn planned(repository: &Path, args: &[&str]) -> (Nanos, Bytes) {
             .expect("cachefrom starts");
         let status = loop {
             // What it held at its very end may be missed by one look.
-            most = most.max(held(child.id()).unwrap_or_default());
+            for (most, held) in most.iter_mut().zip(held(child.id()).unwrap_or_default()) {
+                *most = held.max(*most);
+            }
             if let Some(status) = child.try_wait().expect("cachefrom is a child") {
                 break status;
             }
@@ -70,11 +72,15 @@ fn planned(repository: &Path, args: &[&str]) -> (Nanos, Bytes) {
     (times[1], most)
 }
 
-/// The most that a process held at once until now (`VmHWM` of proc(5)).
-fn held(process: u32) -> Option<Bytes> {
+/// The most memory that a process held at once until now, and what of files it holds: the program's
+/// and those that it maps (`VmHWM` and `RssFile` of proc(5)).
+fn held(process: u32) -> Option<[Bytes; 2]> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| Bytes(kib * 1024))
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| Bytes(kib * 1024))
+    };
+    Some([bytes("VmHWM:")?, bytes("RssFile:")?])
 }
 
 /// A bare repository in which each commit changes one file, every third one a document.

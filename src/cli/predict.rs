@@ -22,7 +22,7 @@ pub struct Args {
     /// The build context as it is on disk now
     #[arg(long, default_value = ".")]
     dir: PathBuf,
-    /// The Dockerfile, relative to the build context
+    /// The Dockerfile, relative to the build context, which it may lead out of
     #[arg(long, short = 'f', default_value = "Dockerfile")]
     dockerfile: String,
     /// Only these files and folders of the context, as a scenario's `include`
