@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 
 use super::Exit;
-use super::gate::{Dockerfile, Gate, GateError, Where, write};
+use super::gate::{Gate, GateError, Where};
 use super::table::table;
+use super::told::{Dockerfile, NotWritten, Told, write};
 use crate::check::{comparison, merged, pruned, text};
 use crate::journal::{Outcome, Recorded};
 use crate::measure::Analysis;
@@ -28,15 +29,19 @@ pub struct CheckArgs {
 
 pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     let tolerances = args.gate.tolerances(None)?;
-    let baseline = args.gate.find(&args.baseline)?;
-    let candidate = Analysis::read(&args.candidate)?;
-    let Some(baseline) = baseline else { return Ok(Exit::Done) };
-    let checked = crate::check::check(&Analysis::read(&baseline)?, &candidate, &tolerances)?;
-    let dockerfile = Dockerfile {
-        path: args.dockerfile.display().to_string(),
-        text: std::fs::read_to_string(&args.dockerfile).ok(),
+    let analysis = Analysis::read(&args.candidate)?;
+    let baseline = args.gate.baseline(Some(&args.baseline), &analysis.header.scenario)?;
+    let (checked, refused) = baseline.check(&analysis, &tolerances);
+    let dockerfile = Dockerfile::at(&args.dockerfile);
+    let told = Told {
+        checked: &checked,
+        analysis: &analysis,
+        dockerfile: &dockerfile,
+        stdout_taken: false,
+        aloud: true,
     };
-    args.gate.tell(&checked, &candidate, &dockerfile, false)
+    let exit = told.tell(&args.gate)?;
+    refused.map_or(Ok(exit), |error| Err(error.into()))
 }
 
 #[derive(Debug, Parser)]
@@ -78,7 +83,7 @@ pub fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let (header, trials, end) = merged(&parts, args.mixed)?;
     if args.out.exists() {
         let source = std::io::ErrorKind::AlreadyExists.into();
-        return Err(super::gate::NotWritten { path: args.out.clone(), source }.into());
+        return Err(NotWritten { path: args.out.clone(), source }.into());
     }
     write(&args.out, &text(&header, &trials, Some(&end))?)?;
     super::print(&format!("{} trials in {}\n", trials.len(), args.out.display()))

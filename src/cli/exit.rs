@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use super::builder::BuilderError;
 use super::explain::ExplainError;
-use super::gate::{GateError, NotWritten};
+use super::gate::GateError;
 use super::replay::CommitsError;
+use super::told::NotWritten;
 use crate::check::{CheckError, MergeError, ToleranceError};
 use crate::engine::EngineError;
 use crate::history::HistoryError;

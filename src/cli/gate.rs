@@ -1,13 +1,10 @@
-//! What `run` and `check` share: the baseline, the tolerances, and where verdicts are written.
+//! What `run` and `check` share: the baseline, the tolerances, and what is asked to be written.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::Exit;
-use crate::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown, plain};
-use crate::check::{Checked, Tolerances, Verdict};
+use crate::check::{CheckError, Checked, Tolerances};
 use crate::measure::Analysis;
 use crate::scenario::format::CheckTable;
 
@@ -26,14 +23,6 @@ pub enum GateError {
     OneScenario { flag: &'static str },
     #[error("{path} holds no trial that was built; it cannot be a baseline", path = path.display())]
     Empty { path: PathBuf },
-}
-
-/// A result that could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write {path}", path = path.display())]
-pub struct NotWritten {
-    pub path: PathBuf,
-    pub source: std::io::Error,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -87,22 +76,22 @@ pub struct Gate {
     significance_level: Option<f64>,
     /// Write the verdict as Markdown; $GITHUB_STEP_SUMMARY is added to where it is set
     #[arg(long, value_name = "FILE")]
-    summary: Option<PathBuf>,
+    pub summary: Option<PathBuf>,
     /// Write JUnit XML, one case a rule or assertion
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// Write the run's numbers as Bencher Metric Format
     #[arg(long, value_name = "FILE")]
-    bencher: Option<PathBuf>,
+    pub bencher: Option<PathBuf>,
     /// Write the run's numbers for github-action-benchmark's customSmallerIsBetter
     #[arg(long, value_name = "FILE")]
-    benchmark_action: Option<PathBuf>,
+    pub benchmark_action: Option<PathBuf>,
     /// Write the verdict as an SVG badge
     #[arg(long, value_name = "FILE")]
-    badge: Option<PathBuf>,
+    pub badge: Option<PathBuf>,
     /// Print GitHub annotations; auto does so in GitHub Actions
     #[arg(long, value_enum, default_value_t = Annotate::Auto)]
-    annotations: Annotate,
+    pub annotations: Annotate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -112,30 +101,61 @@ pub enum Annotate {
     Never,
 }
 
-/// The Dockerfile that annotations point into.
-pub struct Dockerfile {
-    /// Relative to the repository.
-    pub path: String,
-    /// Its text now, for journals that hold none.
-    pub text: Option<String>,
+/// What a run is held against.
+pub enum Baseline {
+    NotAsked,
+    /// It is not there, which is allowed; a sentence that says so.
+    Missing(String),
+    Read(Box<Analysis>),
+}
+
+impl Baseline {
+    /// What `candidate` is against it. Where the two cannot be compared nothing was found, and the
+    /// reason stands beside it.
+    pub fn check(
+        &self,
+        candidate: &Analysis,
+        tolerances: &Tolerances,
+    ) -> (Checked, Option<CheckError>) {
+        let nothing =
+            || Checked { scenario: candidate.header.scenario.clone(), ..Checked::default() };
+        match self {
+            Self::NotAsked => (nothing(), None),
+            Self::Missing(sentence) => {
+                (Checked { warnings: vec![sentence.clone()], ..nothing() }, None)
+            }
+            Self::Read(baseline) => match crate::check::check(baseline, candidate, tolerances) {
+                Ok(checked) => (checked, None),
+                Err(error) => (nothing(), Some(error)),
+            },
+        }
+    }
+
+    pub fn asked(&self) -> bool {
+        !matches!(self, Self::NotAsked)
+    }
 }
 
 impl Gate {
-    /// The baseline's file; `None` where it is missing and that is allowed.
-    pub fn find(&self, name: &str) -> Result<Option<PathBuf>, GateError> {
-        match self.place.find(name) {
-            Some(path) => Ok(Some(path)),
-            None if self.baseline_lenient => {
-                super::say(&format!(
-                    "note: there is no baseline {name:?}; nothing is held against it"
-                ));
-                Ok(None)
+    /// The baseline `name`, read whole: that it is damaged, or of another scenario than `scenario`,
+    /// must not be found out after hours of builds.
+    pub fn baseline(&self, name: Option<&str>, scenario: &str) -> anyhow::Result<Baseline> {
+        let Some(name) = name else { return Ok(Baseline::NotAsked) };
+        let Some(path) = self.place.find(name) else {
+            if self.baseline_lenient {
+                let missing = format!("there is no baseline {name:?}; nothing is held against it");
+                super::say(&format!("note: {missing}"));
+                return Ok(Baseline::Missing(missing));
             }
-            None => Err(GateError::Missing {
-                name: name.to_owned(),
-                saved: self.place.baseline_dir.join(format!("{name}.jsonl")),
-            }),
+            let saved = self.place.baseline_dir.join(format!("{name}.jsonl"));
+            return Err(GateError::Missing { name: name.to_owned(), saved }.into());
+        };
+        let read = Analysis::read(&path)?;
+        if read.header.scenario != scenario {
+            let (baseline, candidate) = (read.header.scenario, scenario.to_owned());
+            return Err(CheckError::OtherScenario { baseline, candidate }.into());
         }
+        Ok(Baseline::Read(Box::new(read)))
     }
 
     /// Flags before the file, the file before `scenario`, that before the defaults.
@@ -157,62 +177,6 @@ impl Gate {
         Ok(tolerances.with(&flags)?)
     }
 
-    /// Prints the verdict (on standard error where standard output is taken), writes every file that
-    /// was asked for, and tells the exit code.
-    pub fn tell(
-        &self,
-        checked: &Checked,
-        analysis: &Analysis,
-        dockerfile: &Dockerfile,
-        stdout_taken: bool,
-    ) -> anyhow::Result<Exit> {
-        let show = |text: &str| {
-            if stdout_taken {
-                super::say(text.trim_end());
-                return Ok(());
-            }
-            super::print(text).map(drop)
-        };
-        show(&plain(checked))?;
-        let in_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
-        let annotate = match self.annotations {
-            Annotate::Auto => in_actions,
-            Annotate::Always => true,
-            Annotate::Never => false,
-        };
-        if annotate {
-            let commits = &analysis.header.commits;
-            let text = |commit: usize| {
-                let recorded = commits.get(commit).and_then(|commit| commit.dockerfile.as_deref());
-                recorded.or(dockerfile.text.as_deref())
-            };
-            show(&annotations(checked, &dockerfile.path, text))?;
-        }
-        let markdown = markdown(checked);
-        if let Some(path) = &self.summary {
-            write(path, markdown.as_bytes())?;
-        }
-        if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty())
-        {
-            append(Path::new(&path), &markdown)?;
-        }
-        if let Some(path) = &self.junit {
-            let started = &analysis.header.environment.started;
-            write(path, junit(checked, started).as_bytes())?;
-        }
-        if let Some(path) = &self.bencher {
-            write(path, format!("{:#}\n", bencher(analysis)).as_bytes())?;
-        }
-        if let Some(path) = &self.benchmark_action {
-            write(path, format!("{:#}\n", benchmark_action(analysis)).as_bytes())?;
-        }
-        if let Some(path) = &self.badge {
-            write(path, badge(checked).as_bytes())?;
-        }
-        let regressed = checked.of(Verdict::Regressed).next().is_some();
-        Ok(if regressed { Exit::Failed } else { Exit::Done })
-    }
-
     /// The first flag that names one file, which several scenarios cannot share.
     pub fn one_file(&self) -> Option<&'static str> {
         [
@@ -226,7 +190,7 @@ impl Gate {
         .find_map(|(path, flag)| path.as_ref().map(|_| flag))
     }
 
-    /// Whether anything but the exit code was asked for.
+    /// Whether the verdict was asked for in any form.
     pub fn wanted(&self) -> bool {
         self.one_file().is_some() || self.annotations == Annotate::Always
     }
@@ -249,29 +213,4 @@ fn tolerances_in(path: &Path) -> Result<CheckTable, GateError> {
         return Err(error(format!("`{size}` is no size")));
     }
     Ok(table)
-}
-
-/// The whole of a file, or what was there before.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), NotWritten> {
-    let error = |source| NotWritten { path: path.into(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(error)?;
-    // A pipe or `/dev/stdout` cannot be replaced.
-    if path.exists() && !path.is_file() {
-        return std::fs::write(path, bytes).map_err(error);
-    }
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(error)?;
-    file.write_all(bytes).map_err(error)?;
-    file.persist(path).map(drop).map_err(|failed| error(failed.error))
-}
-
-fn append(path: &Path, text: &str) -> Result<(), NotWritten> {
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|source| NotWritten { path: path.into(), source })
 }

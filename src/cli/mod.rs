@@ -14,6 +14,7 @@ mod replay;
 mod report;
 mod run;
 mod table;
+mod told;
 
 use std::io::Write;
 use std::path::PathBuf;

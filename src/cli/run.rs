@@ -9,11 +9,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
 use super::builder::Builder;
-use super::gate::{Dockerfile, Gate, GateError};
+use super::gate::{Baseline, Gate, GateError};
 use super::progress::{Progress, Shown};
 use super::report;
 use super::table::table;
-use crate::check::{Checked, Verdict, assertions, check};
+use super::told::{Dockerfile, Told, in_actions};
+use crate::check::{Verdict, assertions};
 use crate::journal::{Outcome, Recorded};
 use crate::link::{LinkError, LinkProfile, parse_links};
 use crate::measure::Analysis;
@@ -251,11 +252,8 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
 }
 
 fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> {
-    // Found before anything is built: a run of an hour must not end in a missing file.
-    let baseline = match &args.baseline {
-        Some(name) => args.gate.find(name)?,
-        None => None,
-    };
+    // Before anything is built: a run of an hour must not end in a missing file.
+    let baseline = args.gate.baseline(args.baseline.as_deref(), &loaded.scenario.name)?;
     args.gate.tolerances(Some(&loaded.scenario.check))?;
     let runtime = tokio::runtime::Runtime::new()?;
     let shown = Mutex::new(Shown::new(args.progress));
@@ -290,13 +288,17 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
             super::print(&summary)?;
         }
     }
-    report::after_run(&path, &args.exports)?;
+    // What is asked for further on is done also where this cannot be written.
+    let reported = report::after_run(&path, &args.exports);
     if ended.interrupted {
         let out = options.out.display();
         super::say(&format!("interrupted; the same command with --out {out} --resume goes on"));
+        reported?;
         return Ok(Exit::Interrupted);
     }
-    let gate = judge(args, loaded, &recorded, baseline.as_deref())?;
+    let gate = judge(args, loaded, &recorded, &baseline);
+    reported?;
+    let gate = gate?;
     let exit = exit_of(&recorded);
     Ok(if exit == Exit::Done { gate } else { exit })
 }
@@ -306,7 +308,7 @@ fn judge(
     args: &Play,
     loaded: &Loaded,
     recorded: &Recorded,
-    baseline: Option<&Path>,
+    baseline: &Baseline,
 ) -> anyhow::Result<Exit> {
     let analysis = Analysis::of(recorded);
     let asserted = assertions(&loaded.scenario, &analysis);
@@ -314,36 +316,20 @@ fn judge(
         let (place, rule, evidence) = (&finding.place, finding.rule, &finding.evidence);
         super::say(&format!("assertion failed: {place}: {rule}: {evidence}"));
     }
-    let mut checked = match baseline {
-        None => Checked { scenario: loaded.scenario.name.clone(), ..Checked::default() },
-        Some(path) => {
-            let tolerances = args.gate.tolerances(Some(&loaded.scenario.check))?;
-            check(&Analysis::read(path)?, &analysis, &tolerances)?
-        }
-    };
+    let tolerances = args.gate.tolerances(Some(&loaded.scenario.check))?;
+    let (mut checked, refused) = baseline.check(&analysis, &tolerances);
     checked.findings.extend(asserted);
-    if baseline.is_none() && !args.gate.wanted() && std::env::var_os("GITHUB_ACTIONS").is_none() {
-        let failed = checked.of(Verdict::Regressed).next().is_some();
-        return Ok(if failed { Exit::Failed } else { Exit::Done });
-    }
-    let path = loaded.source.join(&loaded.scenario.build.dockerfile);
-    let dockerfile = Dockerfile {
-        text: std::fs::read_to_string(&path).ok(),
-        path: in_repository(&path).display().to_string(),
+    let dockerfile = Dockerfile::at(&loaded.source.join(&loaded.scenario.build.dockerfile));
+    let told = Told {
+        checked: &checked,
+        analysis: &analysis,
+        dockerfile: &dockerfile,
+        // Standard output is for what was asked for there.
+        stdout_taken: args.exports.to_stdout() || args.progress == Progress::Rawjson,
+        aloud: baseline.asked() || args.gate.wanted() || in_actions(),
     };
-    // Standard output is for what was asked for there.
-    let taken = args.exports.to_stdout() || args.progress == Progress::Rawjson;
-    args.gate.tell(&checked, &analysis, &dockerfile, taken)
-}
-
-/// `path` relative to the checkout that annotations are shown in, or to this folder.
-fn in_repository(path: &Path) -> &Path {
-    let roots = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from).into_iter();
-    let roots: Vec<PathBuf> = roots
-        .chain(std::env::current_dir())
-        .filter_map(|root| std::fs::canonicalize(root).ok())
-        .collect();
-    roots.iter().find_map(|root| path.strip_prefix(root).ok()).unwrap_or(path)
+    let exit = told.tell(&args.gate)?;
+    refused.map_or(Ok(exit), |error| Err(error.into()))
 }
 
 /// The worst outcome of any trial.

@@ -406,7 +406,7 @@ fn every_shell_command_of_the_ci_document_works_in_its_order() {
     assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
 }
 
-fn assert_valid_junit(path: &Path) {
+pub fn assert_valid_junit(path: &Path) {
     let output = xmllint(path);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -12,6 +12,7 @@ mod end_to_end; // the whole program on real engines
 mod engines; // every kind of engine address, on real engines
 mod faults; // what goes wrong, and what is left then
 mod frontends; // what reads a Dockerfile: another image, or the engine itself
+mod gate; // what CI jobs see of verdicts
 mod journals; // made-up journals
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers

@@ -1,0 +1,186 @@
+//! Where a verdict goes: the terminal, GitHub's annotations and summary, and files.
+//!
+//! One place that cannot be written keeps no other from it: whatever fails is told at the end.
+
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+
+use super::Exit;
+use super::gate::{Annotate, Gate};
+use crate::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown, plain};
+use crate::check::{Checked, Verdict};
+use crate::measure::Analysis;
+
+/// A result that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}", path = path.display())]
+pub struct NotWritten {
+    pub path: PathBuf,
+    pub source: std::io::Error,
+}
+
+/// The Dockerfile that annotations point into.
+pub struct Dockerfile {
+    /// Relative to the repository.
+    pub path: String,
+    /// Its text now, for journals that hold none.
+    pub text: Option<String>,
+}
+
+impl Dockerfile {
+    /// The file at `path`, named as the checkout that annotations are shown in, or this folder, does.
+    pub fn at(path: &Path) -> Self {
+        let roots = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from).into_iter();
+        let roots = roots.chain(std::env::current_dir());
+        let roots: Vec<PathBuf> = roots.filter_map(|root| root.canonicalize().ok()).collect();
+        let clean = cleaned(path);
+        let short = roots.iter().find_map(|root| clean.strip_prefix(root).ok()).unwrap_or(&clean);
+        let text = std::fs::read_to_string(path).ok();
+        Self { path: short.display().to_string(), text }
+    }
+}
+
+/// Without `.` and `name/..`.
+fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if clean.file_name().is_some() => {
+                clean.pop();
+            }
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+/// What is told of a run.
+pub struct Told<'a> {
+    pub checked: &'a Checked,
+    pub analysis: &'a Analysis,
+    pub dockerfile: &'a Dockerfile,
+    /// Whether standard output is for something else.
+    pub stdout_taken: bool,
+    /// Whether the verdict is printed.
+    pub aloud: bool,
+}
+
+impl Told<'_> {
+    /// Prints the verdict, writes every file that `gate` names, and tells the exit code; the first
+    /// that could not be written is the error, after everything else was.
+    ///
+    /// Of a check that found nothing only the files are written that were asked for by name.
+    pub fn tell(&self, gate: &Gate) -> anyhow::Result<Exit> {
+        let checked = self.checked;
+        let mut failed: Vec<anyhow::Error> = vec![];
+        if self.aloud && !checked.findings.is_empty() {
+            failed.extend(self.show(&plain(checked)).err());
+        }
+        if gate.annotate() {
+            failed.extend(self.show(&self.annotations()).err());
+        }
+        for (path, bytes) in self.files(gate) {
+            failed.extend(write(path, &bytes).err().map(anyhow::Error::from));
+        }
+        if !checked.findings.is_empty() {
+            add_to_summary(&markdown(checked));
+        }
+        let mut failed = failed.into_iter();
+        if let Some(first) = failed.next() {
+            failed.for_each(|error| super::say(&format!("error: {error:#}")));
+            return Err(first);
+        }
+        let regressed = checked.of(Verdict::Regressed).next().is_some();
+        Ok(if regressed { Exit::Failed } else { Exit::Done })
+    }
+
+    fn show(&self, text: &str) -> anyhow::Result<()> {
+        if self.stdout_taken {
+            super::say(text.trim_end());
+            return Ok(());
+        }
+        super::print(text).map(drop)
+    }
+
+    fn annotations(&self) -> String {
+        let commits = &self.analysis.header.commits;
+        let text = |commit: usize| {
+            let recorded = commits.get(commit).and_then(|commit| commit.dockerfile.as_deref());
+            recorded.or(self.dockerfile.text.as_deref())
+        };
+        annotations(self.checked, &self.dockerfile.path, text)
+    }
+
+    /// Every file that was asked for.
+    fn files<'g>(&self, gate: &'g Gate) -> Vec<(&'g Path, Vec<u8>)> {
+        let mut files = vec![];
+        let mut add = |path: &'g Option<PathBuf>, made: &dyn Fn() -> String| {
+            if let Some(path) = path {
+                files.push((path.as_path(), made().into_bytes()));
+            }
+        };
+        let started = &self.analysis.header.environment.started;
+        add(&gate.summary, &|| markdown(self.checked));
+        add(&gate.junit, &|| junit(self.checked, started));
+        add(&gate.bencher, &|| format!("{:#}\n", bencher(self.analysis)));
+        add(&gate.benchmark_action, &|| format!("{:#}\n", benchmark_action(self.analysis)));
+        add(&gate.badge, &|| badge(self.checked));
+        files
+    }
+}
+
+impl Gate {
+    fn annotate(&self) -> bool {
+        match self.annotations {
+            Annotate::Auto => in_actions(),
+            Annotate::Always => true,
+            Annotate::Never => false,
+        }
+    }
+}
+
+pub fn in_actions() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
+/// Nobody asked for the job's summary by name: where it cannot be written that is a note.
+fn add_to_summary(text: &str) {
+    let path = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+    let Some(path) = path.map(PathBuf::from) else { return };
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+    if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
+        super::say(&format!("note: the job's summary {} is not written: {error}", path.display()));
+    }
+}
+
+/// The whole of a file, or what was there before.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), NotWritten> {
+    let error = |source| NotWritten { path: path.into(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(error)?;
+    // A pipe or `/dev/stdout` cannot be replaced.
+    if path.exists() && !path.is_file() {
+        return std::fs::write(path, bytes).map_err(error);
+    }
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(error)?;
+    file.write_all(bytes).map_err(error)?;
+    file.persist(path).map(drop).map_err(|failed| error(failed.error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_joined_path_is_shown_as_the_repository_has_it() {
+        let clean = |path: &str| cleaned(Path::new(path)).display().to_string();
+        assert_eq!(clean("services/api/../../docker/x"), "docker/x");
+        assert_eq!(clean("/a/./b/../Dockerfile"), "/a/Dockerfile");
+        assert_eq!(clean("../x/Dockerfile"), "../x/Dockerfile");
+    }
+}
