@@ -1,12 +1,16 @@
 //! What a person and a CI job see of verdicts: exit codes, files, summaries.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use cachefrom::check::output::{bencher, benchmark_action, junit};
+use cachefrom::check::{Tolerances, check};
 use cachefrom::journal::Line;
+use cachefrom::measure::Analysis;
 
 use crate::check::assert_valid_junit;
-use crate::journals::{self, bad, good, journal};
+use crate::journals::{self, bad, good, journal, steps};
 
 /// `cachefrom ARGS` in `folder`, outside of any CI job.
 fn program(args: &[&str], folder: &Path) -> Command {
@@ -109,4 +113,41 @@ fn a_baseline_that_cannot_be_one_is_found_out_before_anything_is_built() {
         assert!(stderr.contains(said), "{stderr}");
         assert!(!folder.path().join("out").exists());
     }
+}
+
+/// The journal in `lines` with the same message at both commits.
+fn repeated(mut lines: Vec<Line>) -> Analysis {
+    for line in &mut lines {
+        if let Line::Header(header) = line {
+            header.commits.iter_mut().for_each(|commit| commit.message = "fix typo".into());
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "journal.jsonl", &lines);
+    Analysis::read(&folder.path().join("journal.jsonl")).unwrap()
+}
+
+#[test]
+fn commits_and_instructions_of_the_same_words_are_told_apart_in_every_output() {
+    let twice = |missed: bool| {
+        let steps = steps(&[("COPY a .", missed), ("RUN make", missed), ("RUN make", missed)]);
+        repeated(journal(&steps, 1, |_| 1.0))
+    };
+    let (before, after) = (twice(false), twice(true));
+    let checked = check(&before, &after, &Tolerances::default()).unwrap();
+    let xml = junit(&checked, "");
+    let cases: Vec<&str> = xml.lines().filter(|line| line.contains("<testcase ")).collect();
+    let names: BTreeSet<&str> =
+        cases.iter().map(|case| case.split(" time=").next().unwrap()).collect();
+    assert_eq!(names.len(), cases.len(), "{xml}");
+    assert!(xml.contains("name=\"reuse : RUN make at fix typo #2 [3/4]\""), "{xml}");
+    assert!(xml.contains("<skipped message=\""), "{xml}");
+
+    let metrics = bencher(&after);
+    assert_eq!(metrics.as_object().unwrap().len(), after.cells.len(), "{metrics}");
+    assert!(metrics.get("made-up/registry-max/fix typo #2").is_some(), "{metrics}");
+    let entries = benchmark_action(&after);
+    let names: BTreeSet<&str> =
+        entries.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), entries.as_array().unwrap().len());
 }

@@ -9,10 +9,13 @@ use crate::check::matching::place;
 use crate::measure::statistics::Estimate;
 use crate::measure::{Analysis, Cell};
 
+use super::names::Repeated;
+
 /// Bencher Metric Format: `{benchmark: {measure: {value, lower_value, upper_value}}}`.
 /// `latency` is in nanoseconds, as Bencher's own measure of that name.
 pub fn bencher(analysis: &Analysis) -> Value {
     let mut benchmarks = Map::new();
+    let repeated = repeated(analysis);
     for cell in &analysis.cells {
         let Some(wall) = cell.wall else { continue };
         let mut measures = Map::new();
@@ -20,7 +23,7 @@ pub fn bencher(analysis: &Analysis) -> Value {
         for number in numbers(cell) {
             measures.insert(number.name.into(), json!({ "value": number.value }));
         }
-        benchmarks.insert(name(analysis, cell), Value::Object(measures));
+        benchmarks.insert(name(analysis, cell, &repeated), Value::Object(measures));
     }
     Value::Object(benchmarks)
 }
@@ -40,9 +43,10 @@ fn metric(estimate: &Estimate, factor: f64) -> Value {
 /// rebuilt, so that smaller is better.
 pub fn benchmark_action(analysis: &Analysis) -> Value {
     let mut entries = vec![];
+    let repeated = repeated(analysis);
     for cell in &analysis.cells {
         let Some(wall) = cell.wall else { continue };
-        let name = name(analysis, cell);
+        let name = name(analysis, cell, &repeated);
         let range = wall
             .interval
             .map_or(String::new(), |range| format!("{:.3} – {:.3}", range.low, range.high));
@@ -81,9 +85,14 @@ fn numbers(cell: &Cell) -> Vec<Number> {
     found
 }
 
+fn repeated(analysis: &Analysis) -> Repeated<'_> {
+    let commits = analysis.header.commits.iter().enumerate();
+    Repeated::among(commits.map(|(place, commit)| (place, commit.message.as_str())))
+}
+
 /// `scenario/strategy/message`, with the link where there is one.
-fn name(analysis: &Analysis, cell: &Cell) -> String {
+fn name(analysis: &Analysis, cell: &Cell, repeated: &Repeated<'_>) -> String {
     let place = place(analysis, cell);
-    let link = place.link.map_or(String::new(), |link| format!("/{link}"));
-    format!("{}/{}{link}/{}", analysis.header.scenario, place.strategy, place.message)
+    let link = place.link.as_ref().map_or(String::new(), |link| format!("/{link}"));
+    format!("{}/{}{link}/{}", analysis.header.scenario, place.strategy, repeated.commit(&place))
 }

@@ -1,8 +1,11 @@
 //! JUnit XML: one suite, one case a finding, in the form of Ant's schema.
 //!
-//! What cannot be told is skipped, not passed. Time is the run's, which a check does not know: 0.
+//! What cannot be told is skipped with the reason, not passed. Time is the run's, which a check does
+//! not know: 0.
 
 use crate::check::finding::{Checked, Verdict};
+
+use super::names::cases;
 
 /// `timestamp` is the run's start, RFC 3339; it is cut to the form that the schema takes.
 pub fn junit(checked: &Checked, timestamp: &str) -> String {
@@ -16,17 +19,15 @@ pub fn junit(checked: &Checked, timestamp: &str) -> String {
         count(Verdict::Regressed),
         count(Verdict::CannotTell),
     );
-    for finding in &checked.findings {
-        let subject = finding.subject.as_ref().map_or(String::new(), |s| format!(" {s}"));
-        let place = &finding.place;
-        let link = place.link.as_ref().map_or(String::new(), |link| format!(" over {link}"));
-        let name = escaped(&format!("{}{subject} at {}{link}", finding.rule, place.message));
-        let class = escaped(&format!("{}.{}", checked.scenario, place.strategy));
+    for (finding, (class, name)) in checked.findings.iter().zip(cases(checked)) {
+        let (class, name) = (escaped(&class), escaped(&name));
         let open = format!("    <testcase classname=\"{class}\" name=\"{name}\" time=\"0\"");
         let evidence = escaped(&finding.evidence);
         text.push_str(&match finding.verdict {
             Verdict::Pass | Verdict::Improved => format!("{open}/>\n"),
-            Verdict::CannotTell => format!("{open}>\n      <skipped/>\n    </testcase>\n"),
+            Verdict::CannotTell => format!(
+                "{open}>\n      <skipped message=\"{evidence}\"/>\n    </testcase>\n"
+            ),
             Verdict::Regressed => format!(
                 "{open}>\n      <failure type=\"{}\" message=\"{evidence}\">{evidence}</failure>\n    </testcase>\n",
                 finding.rule

@@ -5,6 +5,7 @@ mod badge;
 mod dashboards;
 mod junit;
 mod markdown;
+mod names;
 mod plain;
 
 pub use annotations::annotations;
