@@ -1,4 +1,4 @@
-//! The Dockerfile line of a step.
+//! The Dockerfile line of a step, in the text that was built or in the file as it is now.
 
 use crate::dockerfile;
 
@@ -7,6 +7,26 @@ pub fn line_of(dockerfile: &str, name: &str) -> Option<usize> {
     let dockerfile = dockerfile::parse(dockerfile);
     let place = dockerfile.find_step(name)?;
     Some(dockerfile.at(place)?.first_line)
+}
+
+/// The line of the step `name` in `now`, the file as it is; `built` is the text that was built, in
+/// which a scenario's edits may have moved it.
+pub fn line_now(now: &str, built: Option<&str>, name: &str) -> Option<usize> {
+    built.and_then(|built| same_line(now, built, name)).or_else(|| line_of(now, name))
+}
+
+/// Where the instruction that `name` stands for in `built` is in the same stage of `now`, word for
+/// word; the second of two for the second.
+fn same_line(now: &str, built: &str, name: &str) -> Option<usize> {
+    let (now, built) = (dockerfile::parse(now), dockerfile::parse(built));
+    let place = built.find_step(name)?;
+    let wanted = built.at(place)?;
+    let stage = built.stage_name(place.stage);
+    let stage = (0..now.stages.len()).rev().find(|number| now.stage_name(*number) == stage)?;
+    let before = built.stages.get(place.stage)?.instructions.iter().take(place.instruction);
+    let before = before.filter(|instruction| instruction.same_as(wanted)).count();
+    let mut same = now.stages.get(stage)?.instructions.iter().filter(|found| found.same_as(wanted));
+    Some(same.nth(before)?.first_line)
 }
 
 #[cfg(test)]
@@ -46,6 +66,19 @@ RUN last
         assert_eq!(line_of(FILE, "[builder 9/9] RUN else"), None);
         assert_eq!(line_of("", "[builder 1/1] RUN else"), None);
         assert_eq!(line_of("FROM a\nRUN b", "[2/2] RUN b"), Some(2));
+    }
+
+    #[test]
+    fn a_step_that_edits_moved_has_the_line_of_the_file_as_it_is() {
+        let now = "FROM a\n# why\nRUN make\nRUN make\nCOPY x .\n";
+        let built = "FROM a\nRUN new\nRUN make\nRUN make\nCOPY x y .\n";
+        let line = |name| line_now(now, Some(built), name);
+        assert_eq!(line("[3/5] RUN make"), Some(3));
+        assert_eq!(line("[4/5] RUN make"), Some(4));
+        // Only the built text has these words, and a position is none of the file's.
+        assert_eq!(line("[5/5] COPY x y ."), None);
+        assert_eq!(line_now(now, None, "[3/4] RUN make"), Some(4));
+        assert_eq!(line_now(now, Some("FROM"), "[4/4] COPY x ."), Some(5));
     }
 
     proptest::proptest! {

@@ -26,7 +26,7 @@ pub use assertions::assertions;
 pub use baseline::{pruned, text};
 pub use compare::comparison;
 pub use finding::{Checked, Finding, Rule, Verdict};
-pub use lines::line_of;
+pub use lines::{line_now, line_of};
 pub use matching::differences;
 pub use merge::{MergeError, merged};
 pub use time::{Change, change};

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::Exit;
 use super::gate::{Annotate, Gate};
 use crate::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown, plain};
-use crate::check::{Checked, Verdict};
+use crate::check::{Checked, Verdict, line_now, line_of};
 use crate::measure::Analysis;
 
 /// A result that could not be written.
@@ -23,7 +23,7 @@ pub struct NotWritten {
 pub struct Dockerfile {
     /// Relative to the repository.
     pub path: String,
-    /// Its text now, for journals that hold none.
+    /// Its text now.
     pub text: Option<String>,
 }
 
@@ -105,11 +105,13 @@ impl Told<'_> {
 
     fn annotations(&self) -> String {
         let commits = &self.analysis.header.commits;
-        let text = |commit: usize| {
-            let recorded = commits.get(commit).and_then(|commit| commit.dockerfile.as_deref());
-            recorded.or(self.dockerfile.text.as_deref())
+        let now = self.dockerfile.text.as_deref();
+        let line = |commit: usize, step: &str| {
+            let built = commits.get(commit).and_then(|commit| commit.dockerfile.as_deref());
+            let in_file = now.and_then(|now| line_now(now, built, step));
+            in_file.or_else(|| line_of(built?, step))
         };
-        annotations(self.checked, &self.dockerfile.path, text)
+        annotations(self.checked, &self.dockerfile.path, line)
     }
 
     /// Every file that was asked for.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use cachefrom::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown};
 use cachefrom::check::{
-    Checked, Rule, Tolerances, Verdict, check, comparison, merged, pruned, text,
+    Checked, Rule, Tolerances, Verdict, check, comparison, line_of, merged, pruned, text,
 };
 use cachefrom::journal::{ImageSource, Line, Recorded};
 use cachefrom::measure::Analysis;
@@ -225,12 +225,12 @@ const DOCKERFILE: &str = "FROM x\nCOPY . .\nCOPY lock .\nRUN install\nRUN make\n
 #[test]
 fn annotations_name_the_line_and_strange_text_cannot_break_out() {
     let mut checked = checked(&good(), &bad());
-    let text = annotations(&checked, "a,b:c/Dockerfile", |_| Some(DOCKERFILE));
+    let text = annotations(&checked, "a,b:c/Dockerfile", |_, step| line_of(DOCKERFILE, step));
     assert!(text.contains("::error file=a%2Cb%3Ac/Dockerfile,line=3,"), "{text}");
     assert!(text.contains("line=4,"), "{text}");
     checked.findings[0].verdict = Verdict::Regressed;
     checked.findings[0].evidence = "a\n::stop-commands::b <script>|".into();
-    let text = annotations(&checked, "Dockerfile", |_| None);
+    let text = annotations(&checked, "Dockerfile", |_, _| None);
     assert!(text.lines().all(|line| line.starts_with("::error ")), "{text}");
     let table = markdown(&checked);
     assert!(table.contains("&lt;script&gt;\\|") && !table.contains("<script>"), "{table}");

@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 
 use crate::check::finding::{Checked, Finding, Verdict};
-use crate::check::lines::line_of;
 
 /// One `::error` a step, its findings joined; findings without a step come last, without a line.
 ///
-/// `file` is the Dockerfile's path in the repository; `text` gives it as it was at a commit.
-pub fn annotations<'a>(
+/// `file` is the Dockerfile's path in the repository; `line_of` finds a step of a commit in it.
+pub fn annotations(
     checked: &Checked,
     file: &str,
-    text: impl Fn(usize) -> Option<&'a str>,
+    line_of: impl Fn(usize, &str) -> Option<usize>,
 ) -> String {
     let mut by_line: BTreeMap<(bool, Option<usize>, String), Vec<&Finding>> = BTreeMap::new();
     for finding in checked.of(Verdict::Regressed) {
-        let line =
-            finding.step.as_ref().and_then(|step| line_of(text(finding.place.commit)?, step));
+        let line = finding.step.as_ref().and_then(|step| line_of(finding.place.commit, step));
         let subject = finding.step.clone().unwrap_or_else(|| finding.to_string());
         by_line.entry((line.is_none(), line, subject)).or_default().push(finding);
     }
