@@ -19,7 +19,10 @@ use super::step::StepName;
 pub fn assertions(scenario: &Scenario, analysis: &Analysis) -> Vec<Finding> {
     let mut found = vec![];
     for cell in &analysis.cells {
-        let Some(commit) = scenario.commits.get(cell.commit) else { continue };
+        // By message: the scenario may have got a commit since the journal was recorded.
+        let message = analysis.header.commits.get(cell.commit).map(|commit| &commit.message);
+        let commit = scenario.commits.iter().find(|commit| Some(&commit.message) == message);
+        let Some(commit) = commit else { continue };
         let own = Assertion {
             must_hit: commit.must_hit.clone(),
             must_miss: commit.must_miss.clone(),
@@ -34,7 +37,10 @@ pub fn assertions(scenario: &Scenario, analysis: &Analysis) -> Vec<Finding> {
         for assertion in std::iter::once(&own).chain(&commit.assertions) {
             let asked = match assertion.strategies.is_empty() {
                 true => can_hit,
-                false => assertion.strategies.iter().any(|glob| matches(glob, strategy)),
+                false => assertion
+                    .strategies
+                    .iter()
+                    .any(|pattern| glob(pattern).is_some_and(|glob| glob.is_match(strategy))),
             };
             if asked {
                 found.extend(ask(assertion, analysis, cell));
@@ -50,17 +56,33 @@ fn can_hit(strategy: &Strategy) -> bool {
 }
 
 /// A broken glob matches nothing; the scenario's own check names it.
-fn matches(glob: &str, text: &str) -> bool {
-    matcher(glob).is_some_and(|matcher| matcher.is_match(text))
+fn glob(pattern: &str) -> Option<GlobMatcher> {
+    Some(GlobBuilder::new(pattern).literal_separator(false).build().ok()?.compile_matcher())
 }
 
-/// The stage of a pattern does not heed case: BuildKit lower-cases stages.
-fn matcher(pattern: &str) -> Option<GlobMatcher> {
-    let pattern = match pattern.split_once(": ") {
-        Some((stage, text)) => format!("{}: {text}", stage.to_lowercase()),
-        None => pattern.to_owned(),
-    };
-    Some(GlobBuilder::new(&pattern).literal_separator(false).build().ok()?.compile_matcher())
+/// Which steps are meant: `stage: instruction`, or an instruction of any stage.
+struct Pattern {
+    glob: GlobMatcher,
+    staged: bool,
+}
+
+impl Pattern {
+    /// Stages do not heed case, since BuildKit lower-cases them. A stage has no space in its name: what
+    /// has one before its first `: ` is an instruction.
+    fn of(pattern: &str) -> Option<Self> {
+        let parts = pattern.split_once(": ");
+        match parts.filter(|(stage, _)| !stage.contains(char::is_whitespace)) {
+            Some((stage, text)) => {
+                let glob = glob(&format!("{}: {text}", stage.to_lowercase()))?;
+                Some(Self { glob, staged: true })
+            }
+            None => Some(Self { glob: glob(pattern)?, staged: false }),
+        }
+    }
+
+    fn matches(&self, name: &StepName<'_>) -> bool {
+        self.glob.is_match(name.label()) || (!self.staged && self.glob.is_match(name.text))
+    }
 }
 
 /// What is asked of one cell.
@@ -115,13 +137,10 @@ impl<'a> Asking<'a> {
 
     /// The steps whose label matches `pattern`; every round is looked at.
     fn matching(&self, pattern: &str) -> Vec<(&'a str, &'a CellStep)> {
-        let Some(matcher) = matcher(pattern) else { return vec![] };
+        let Some(pattern) = Pattern::of(pattern) else { return vec![] };
         let steps = self.cell.steps.iter().map(|step| (self.analysis.text(step.name), step));
-        steps
-            .filter(|(name, _)| {
-                StepName::parse(name).is_some_and(|name| matcher.is_match(name.label()))
-            })
-            .collect()
+        let named = |name| StepName::parse(name).is_some_and(|name| pattern.matches(&name));
+        steps.filter(|(name, _)| named(name)).collect()
     }
 
     fn steps(&self, rule: Rule, pattern: &str) -> Finding {
@@ -148,10 +167,11 @@ impl<'a> Asking<'a> {
 
     /// The share of the matching steps that every round reused.
     fn reuse(&self, wanted: f64, patterns: &[String]) -> Finding {
+        let wide = patterns.is_empty();
+        let globs: Vec<Pattern> = patterns.iter().filter_map(|p| Pattern::of(p)).collect();
         let chosen = self.cell.steps.iter().filter(|step| {
             let name = StepName::parse(self.analysis.text(step.name));
-            patterns.is_empty()
-                || name.is_some_and(|name| patterns.iter().any(|p| matches_step(p, &name)))
+            wide || name.is_some_and(|name| globs.iter().any(|glob| glob.matches(&name)))
         });
         let (mut reused, mut all) = (0, 0);
         for step in chosen {
@@ -203,13 +223,13 @@ impl<'a> Asking<'a> {
     }
 }
 
-fn matches_step(pattern: &str, name: &StepName<'_>) -> bool {
-    matches(pattern, &name.label())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn matches_step(pattern: &str, name: &StepName<'_>) -> bool {
+        Pattern::of(pattern).is_some_and(|pattern| pattern.matches(name))
+    }
 
     #[test]
     fn a_pattern_names_a_stage_and_the_start_of_an_instruction() {
@@ -217,6 +237,20 @@ mod tests {
         assert!(matches_step("BUILDER: RUN apt-get*", &name));
         assert!(!matches_step("builder: COPY*", &name));
         assert!(!matches_step("production: RUN apt-get*", &name));
+    }
+
+    #[test]
+    fn a_pattern_without_a_stage_is_an_instruction_of_any() {
+        let names = ["[2/7] RUN apt-get update", "[builder 2/7] RUN apt-get update"];
+        for name in names.map(|name| StepName::parse(name).unwrap()) {
+            assert!(matches_step("RUN apt*", &name));
+            assert!(!matches_step("run apt*", &name));
+            assert!(!matches_step("other: RUN apt*", &name));
+        }
+        // No stage has a space in its name, and an instruction keeps its case.
+        let name = StepName::parse("[2/2] RUN echo Error: X").unwrap();
+        assert!(matches_step("RUN echo Error: X", &name));
+        assert!(matches_step(": RUN echo Error: X", &name));
     }
 
     #[test]

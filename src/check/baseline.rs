@@ -1,8 +1,8 @@
 //! A journal pruned to what a check needs, so that it can be kept in the repository.
 //!
 //! It stays a journal: every command reads it. Gone are logs, digests, transfers, verifications
-//! and files; times are rounded to a millisecond and trials sorted, so that what did not change
-//! is not a difference for git.
+//! and files; times are rounded to a millisecond, trials and steps sorted and ports left out, so that
+//! what did not change is not a difference for git.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,8 @@ use crate::journal::{
 use crate::registry::{Count, Direction, Flow, Kind, Metered};
 use crate::trace::{Interval, Trace, Vertex};
 use crate::units::Nanos;
+
+use super::step::StepName;
 
 /// One millisecond.
 const GRAIN: u64 = 1_000_000;
@@ -42,14 +44,16 @@ fn trial(trial: &TrialRecord) -> TrialRecord {
             Outcome::BuildFailed { step, exit_code, message, .. } => Outcome::BuildFailed {
                 step: step.clone(),
                 exit_code: *exit_code,
-                message: message.clone(),
+                message: portless(message),
                 log: vec![],
             },
+            Outcome::Broken { message } => Outcome::Broken { message: portless(message) },
             other => other.clone(),
         },
         builds: trial.builds.iter().map(build).collect(),
         verifications: vec![],
         engine_start: None,
+        engine_stop: None,
         checkout: Nanos::default(),
         metered: metered(&trial.metered),
         ..trial.clone()
@@ -57,14 +61,29 @@ fn trial(trial: &TrialRecord) -> TrialRecord {
 }
 
 fn build(build: &BuildRecord) -> BuildRecord {
+    let mut vertices: Vec<Vertex> = build.trace.steps().map(vertex).collect();
+    vertices.sort_by_cached_key(|vertex| {
+        let name = StepName::parse(&vertex.name);
+        (name.map(|name| (name.stage, name.position)), vertex.name.clone())
+    });
     BuildRecord {
         wall: rounded(build.wall),
-        trace: Trace { vertices: build.trace.steps().map(vertex).collect() },
+        trace: Trace { vertices },
+        import_errors: build.import_errors.iter().map(|error| portless(error)).collect(),
         exporter_response: BTreeMap::new(),
         layers: vec![],
         outputs: vec![],
         ..build.clone()
     }
+}
+
+/// Without the port of the embedded registry, which is another in every run.
+fn portless(text: &str) -> String {
+    let mut pieces = text.split("127.0.0.1:");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, piece| {
+        text + "127.0.0.1" + piece.trim_start_matches(|digit: char| digit.is_ascii_digit())
+    })
 }
 
 /// A step with one interval as long as all of its own; where in the build it was is not kept.
@@ -122,4 +141,17 @@ pub fn text(
         add(&Line::End(End { wall: rounded(end.wall), ..end.clone() }))?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_that_vary_are_left_out_and_others_stay() {
+        let text = "127.0.0.1:37381/jq/r0:cache: not found, 127.0.0.1:1 and r.example:5000/x";
+        let kept = "127.0.0.1/jq/r0:cache: not found, 127.0.0.1 and r.example:5000/x";
+        assert_eq!(portless(text), kept);
+        assert_eq!(portless(kept), kept);
+    }
 }

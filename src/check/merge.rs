@@ -1,9 +1,9 @@
 //! Journals of one run that was split over machines, joined to one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::journal::{End, Header, Recorded, TrialKey, TrialRecord};
+use crate::journal::{End, Environment, Header, Recorded, TrialKey, TrialRecord};
 use crate::units::Nanos;
 
 use super::matching::differences;
@@ -27,8 +27,18 @@ pub fn merged(
 ) -> Result<(Header, Vec<TrialRecord>, End), MergeError> {
     let ((first, start), others) = parts.split_first().ok_or(MergeError::Nothing)?;
     let mut header = start.header.clone();
+    let mut differing: Vec<String> = vec![];
     for (path, other) in others {
-        join(&mut header, first, path, &other.header, mixed)?;
+        let found = join(&mut header, first, path, &other.header, mixed)?;
+        differing.extend(found);
+    }
+    if !differing.is_empty() {
+        let mut seen = BTreeSet::new();
+        differing.retain(|difference| seen.insert(difference.clone()));
+        let differing = differing.join("; ");
+        header.environment.limits.push(format!(
+            "joined from different machines ({differing}): reuse and bytes do not depend on them, seconds do"
+        ));
     }
     let mut owners: BTreeMap<TrialKey, &Path> = BTreeMap::new();
     let mut trials: Vec<TrialRecord> = vec![];
@@ -50,13 +60,14 @@ pub fn merged(
     Ok((header, trials, End { interrupted, wall, ..Default::default() }))
 }
 
+/// Takes into `header` what `other` adds, and tells what differs between the machines.
 fn join(
     header: &mut Header,
     first: &Path,
     path: &Path,
     other: &Header,
     mixed: bool,
-) -> Result<(), MergeError> {
+) -> Result<Vec<String>, MergeError> {
     let (first, path) = (first.to_owned(), path.to_owned());
     let ids = |header: &Header| -> Vec<String> {
         header.commits.iter().map(|commit| commit.id.clone()).collect()
@@ -69,7 +80,8 @@ fn join(
     if let Some((what, _)) = same.into_iter().find(|(_, same)| !same) {
         return Err(MergeError::OtherRun { first, other: path, what });
     }
-    let mut differences = differences(&header.environment, &other.environment);
+    let mut differences =
+        differences(&placeless(&header.environment), &placeless(&other.environment));
     for image in &other.images {
         let known = header.images.iter().find(|known| known.reference == image.reference);
         if known.is_some_and(|known| known.digest != image.digest) {
@@ -104,6 +116,26 @@ fn join(
             header.skipped.push(skipped.clone());
         }
     }
+    for image in &other.images {
+        if !header.images.iter().any(|known| known.reference == image.reference) {
+            header.images.push(image.clone());
+        }
+    }
+    for limit in &other.environment.limits {
+        if !header.environment.limits.contains(limit) {
+            header.environment.limits.push(limit.clone());
+        }
+    }
     header.rounds = header.rounds.max(other.rounds);
-    Ok(())
+    Ok(differences)
+}
+
+/// Without the path at which a private engine's program lies: its version says what it is.
+fn placeless(environment: &Environment) -> Environment {
+    const PRIVATE: &str = "dockerd://";
+    let builders = environment.builder.split(", ");
+    let builders = builders
+        .map(|one| if one.starts_with(PRIVATE) { PRIVATE } else { one })
+        .collect::<Vec<_>>();
+    Environment { builder: builders.join(", "), ..environment.clone() }
 }

@@ -8,9 +8,12 @@ use super::Exit;
 use super::gate::{Gate, GateError, Where};
 use super::table::table;
 use super::told::{Dockerfile, NotWritten, Told, write};
-use crate::check::{comparison, merged, pruned, text};
+use crate::check::output::{one_line, printable};
+use crate::check::{assertions, comparison, merged, pruned, text};
 use crate::journal::{Outcome, Recorded};
 use crate::measure::Analysis;
+use crate::run::sha256_of;
+use crate::scenario::{self, Loaded};
 use crate::units::Bytes;
 
 #[derive(Debug, Parser)]
@@ -18,21 +21,33 @@ pub struct CheckArgs {
     /// The journal to check
     candidate: PathBuf,
     /// The journal or saved baseline it is held against
-    #[arg(long)]
-    baseline: String,
-    /// The Dockerfile that annotations point into, relative to the repository
-    #[arg(long, default_value = "Dockerfile")]
-    dockerfile: PathBuf,
+    #[arg(long, required_unless_present = "scenario")]
+    baseline: Option<String>,
+    /// The scenario that was run: its assertions are held, and its tolerances used
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    /// The Dockerfile that annotations point into [default: the scenario's, or Dockerfile]
+    #[arg(long, value_name = "FILE")]
+    dockerfile: Option<PathBuf>,
     #[command(flatten)]
     gate: Gate,
 }
 
 pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let tolerances = args.gate.tolerances(None)?;
+    let loaded = args.scenario.as_deref().map(scenario::load).transpose()?;
+    let tolerances = args.gate.tolerances(loaded.as_ref().map(|loaded| &loaded.scenario.check))?;
     let analysis = Analysis::read(&args.candidate)?;
-    let baseline = args.gate.baseline(Some(&args.baseline), &analysis.header.scenario)?;
-    let (checked, refused) = baseline.check(&analysis, &tolerances);
-    let dockerfile = Dockerfile::at(&args.dockerfile);
+    let baseline = args.gate.baseline(args.baseline.as_deref(), &analysis.header.scenario)?;
+    let (mut checked, refused) = baseline.check(&analysis, &tolerances);
+    if let Some(loaded) = &loaded {
+        checked.warnings.extend(scenario_of(&analysis, loaded)?);
+        checked.findings.extend(assertions(&loaded.scenario, &analysis));
+    }
+    let dockerfile = match (&args.dockerfile, &loaded) {
+        (Some(path), _) => Dockerfile::at(path),
+        (None, Some(loaded)) => Dockerfile::of(loaded),
+        (None, None) => Dockerfile::at(Path::new("Dockerfile")),
+    };
     let told = Told {
         checked: &checked,
         analysis: &analysis,
@@ -42,6 +57,17 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     };
     let exit = told.tell(&args.gate)?;
     refused.map_or(Ok(exit), |error| Err(error.into()))
+}
+
+/// Refuses a journal of another scenario; a sentence where the file changed since it was run.
+fn scenario_of(analysis: &Analysis, loaded: &Loaded) -> Result<Option<String>, GateError> {
+    let (header, path) = (&analysis.header, &loaded.path);
+    if header.scenario != loaded.scenario.name {
+        let (journal, scenario) = (header.scenario.clone(), loaded.scenario.name.clone());
+        return Err(GateError::OtherScenario { path: path.clone(), scenario, journal });
+    }
+    let changed = header.scenario_sha256 != sha256_of(path);
+    Ok(changed.then(|| format!("{} is not as it was when this was run", path.display())))
 }
 
 #[derive(Debug, Parser)]
@@ -57,9 +83,11 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<Exit> {
     let mut runs = vec![];
     for name in &args.runs {
         let path = args.place.find(name).unwrap_or_else(|| name.into());
-        runs.push((name.clone(), Analysis::read(&path)?));
+        let mut run = Analysis::read(&path)?;
+        run.header.commits.iter_mut().for_each(|c| c.message = one_line(&c.message));
+        runs.push((name.clone(), run));
     }
-    super::print(&comparison(&runs))
+    super::print(&printable(&comparison(&runs)))
 }
 
 #[derive(Debug, Parser)]
@@ -125,7 +153,7 @@ pub fn baseline(args: &BaselineArgs) -> anyhow::Result<Exit> {
         BaselineCommand::Show { name, place } => {
             let saved = place.file(name)?;
             let path = place.find(name).ok_or(GateError::Missing { name: name.clone(), saved })?;
-            super::print(&table(&Recorded::read(&path)?))
+            super::print(&printable(&table(&Recorded::read(&path)?)))
         }
     }
 }
@@ -157,10 +185,10 @@ fn list(place: &Where) -> anyhow::Result<Exit> {
         match Recorded::read(&path) {
             Ok(recorded) => text.push_str(&format!(
                 "{name}: {}, {} trials, {} rounds, {}\n",
-                recorded.header.scenario,
+                one_line(&recorded.header.scenario),
                 recorded.trials.len(),
                 recorded.header.rounds,
-                recorded.header.environment.started
+                one_line(&recorded.header.environment.started)
             )),
             Err(error) => text.push_str(&format!("{name}: {error}\n")),
         }

@@ -19,6 +19,8 @@ pub enum GateError {
     Name { name: String },
     #[error("the tolerances in {path} cannot be read: {reason}", path = path.display())]
     Tolerances { path: PathBuf, reason: String },
+    #[error("{path} is scenario {scenario:?}, the journal is of {journal:?}\n  name the scenario that was run", path = path.display())]
+    OtherScenario { path: PathBuf, scenario: String, journal: String },
     #[error("{flag} goes with one scenario, not several\n  run the scenarios one by one")]
     OneScenario { flag: &'static str },
     #[error("{path} holds no trial that was built; it cannot be a baseline", path = path.display())]
@@ -42,13 +44,12 @@ impl Where {
         Ok(self.baseline_dir.join(format!("{name}.jsonl")))
     }
 
-    /// A journal's path, or a saved baseline's by its name; `None` where there is neither.
+    /// A journal's path, or a saved baseline's by its name; `None` where there is neither. What looks
+    /// like a name is one, whatever lies in this folder.
     pub fn find(&self, name: &str) -> Option<PathBuf> {
-        let path = Path::new(name);
-        if path.is_file() {
-            return Some(path.to_owned());
-        }
-        self.file(name).ok().filter(|saved| saved.is_file())
+        let path = Some(PathBuf::from(name)).filter(|path| path.is_file());
+        let saved = self.file(name).ok().filter(|saved| saved.is_file());
+        if name.contains('/') || name.ends_with(".jsonl") { path.or(saved) } else { saved.or(path) }
     }
 }
 

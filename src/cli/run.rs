@@ -14,7 +14,8 @@ use super::progress::{Progress, Shown};
 use super::report;
 use super::table::table;
 use super::told::{Dockerfile, Told, in_actions};
-use crate::check::{Verdict, assertions};
+use crate::check::output::{one_line, printable};
+use crate::check::{Finding, Verdict, assertions};
 use crate::journal::{Outcome, Recorded};
 use crate::link::{LinkError, LinkProfile, parse_links};
 use crate::measure::Analysis;
@@ -210,8 +211,8 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
             "  {} {} {} ({})\n",
             commit.index + 1,
             &commit.id[..7.min(commit.id.len())],
-            commit.message,
-            commit.branch
+            one_line(&commit.message),
+            one_line(&commit.branch)
         ));
     }
     text.push_str("\nstrategies, in the order of play\n");
@@ -272,14 +273,18 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
         anyhow::Ok(crate::run::run(loaded, options, &on_event, interrupted).await?)
     })?;
     drop(shown);
-    let Some(recorded) = ended.recorded.filter(|recorded| !recorded.trials.is_empty()) else {
-        if ended.interrupted {
-            super::say("interrupted before a trial ended; there is nothing to report");
-        }
+    let empty = |recorded: &Recorded| recorded.trials.is_empty();
+    let Some(recorded) = ended.recorded.filter(|recorded| !ended.interrupted || !empty(recorded))
+    else {
+        super::say("interrupted before a trial ended; there is nothing to report");
         return Ok(Exit::Interrupted);
     };
+    if empty(&recorded) {
+        // A part of a split run may have no sequence; the other parts hold what there is to judge.
+        return judge(args, loaded, &recorded, &Baseline::NotAsked);
+    }
     let path = options.out.join("journal.jsonl");
-    let summary = format!("\n{}\n{}\n", table(&recorded), path.display());
+    let summary = format!("\n{}\n{}\n", printable(&table(&recorded)), path.display());
     match args.progress {
         Progress::Rawjson => {}
         // Standard output is for what was asked for there.
@@ -312,14 +317,11 @@ fn judge(
 ) -> anyhow::Result<Exit> {
     let analysis = Analysis::of(recorded);
     let asserted = assertions(&loaded.scenario, &analysis);
-    for finding in asserted.iter().filter(|finding| finding.verdict == Verdict::Regressed) {
-        let (place, rule, evidence) = (&finding.place, finding.rule, &finding.evidence);
-        super::say(&format!("assertion failed: {place}: {rule}: {evidence}"));
-    }
+    say_assertions(&asserted);
     let tolerances = args.gate.tolerances(Some(&loaded.scenario.check))?;
     let (mut checked, refused) = baseline.check(&analysis, &tolerances);
     checked.findings.extend(asserted);
-    let dockerfile = Dockerfile::at(&loaded.source.join(&loaded.scenario.build.dockerfile));
+    let dockerfile = Dockerfile::of(loaded);
     let told = Told {
         checked: &checked,
         analysis: &analysis,
@@ -330,6 +332,23 @@ fn judge(
     };
     let exit = told.tell(&args.gate)?;
     refused.map_or(Ok(exit), |error| Err(error.into()))
+}
+
+/// Those that do not hold or cannot be told, and how many hold.
+fn say_assertions(asserted: &[Finding]) {
+    for finding in asserted {
+        let word = match finding.verdict {
+            Verdict::Pass | Verdict::Improved => continue,
+            Verdict::CannotTell => "cannot be told",
+            Verdict::Regressed => "failed",
+        };
+        let Finding { place, rule, evidence, .. } = finding;
+        super::say(&one_line(&format!("assertion {word}: {place}: {rule}: {evidence}")));
+    }
+    let held = asserted.iter().filter(|finding| finding.verdict == Verdict::Pass).count();
+    if !asserted.is_empty() {
+        super::say(&format!("{held} of {} assertions hold", asserted.len()));
+    }
 }
 
 /// The worst outcome of any trial.

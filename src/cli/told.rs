@@ -10,6 +10,7 @@ use super::gate::{Annotate, Gate};
 use crate::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown, plain};
 use crate::check::{Checked, Verdict, line_now, line_of};
 use crate::measure::Analysis;
+use crate::scenario::Loaded;
 
 /// A result that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,10 @@ pub struct Dockerfile {
 }
 
 impl Dockerfile {
+    pub fn of(loaded: &Loaded) -> Self {
+        Self::at(&loaded.source.join(&loaded.scenario.build.dockerfile))
+    }
+
     /// The file at `path`, named as the checkout that annotations are shown in, or this folder, does.
     pub fn at(path: &Path) -> Self {
         let roots = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from).into_iter();

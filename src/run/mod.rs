@@ -45,6 +45,7 @@ use crate::units::Nanos;
 pub use abilities::{Abilities, divide, foreseen};
 pub use deal::deal;
 pub use doctor::doctor;
+pub use environment::sha256_of;
 pub use order::{Turn, sequences};
 pub use partition::Partition;
 
@@ -324,7 +325,9 @@ async fn play(
     let turns = Turns { strategies: &strategies, order, dealt, commits };
     let mut wanted = turns.keys(first);
     wanted.retain(|key| !done.contains(key));
-    if wanted.is_empty() {
+    if turns.order.is_empty() {
+        on_event(Event::Notice("no sequence falls into this part; its journal holds no trial"));
+    } else if wanted.is_empty() {
         return Err(RunError::NothingToDo);
     }
     on_event(Event::Planned { trials: wanted.len() });

@@ -3,7 +3,8 @@
 //! What is dealt out is never less than a sequence, since its commits build on each other. With
 //! `slice` and a round for every machine whole rounds are dealt, so that a strategy and the cold
 //! it is held against ran on one machine; `hash` deals sequences by name, so that an added
-//! strategy moves no other.
+//! strategy moves no other. A part may be left without any sequence: its journal is empty, and
+//! `merge` takes it like the others.
 
 use std::str::FromStr;
 
@@ -94,6 +95,17 @@ mod tests {
         let own = part("slice:2/2").of(order, built_in(), 4);
         assert!(own.iter().all(|turn| turn.round % 2 == 1));
         assert_eq!(own.len(), 2 * built_in().len());
+    }
+
+    #[test]
+    fn a_part_may_be_left_with_nothing() {
+        let two = &built_in()[..2];
+        let sizes: Vec<usize> = (1..=8)
+            .map(|m| part(&format!("hash:{m}/8")).of(super::super::sequences(two, 1, 1, 3), two, 1))
+            .map(|part| part.len())
+            .collect();
+        assert_eq!(sizes.iter().sum::<usize>(), 2);
+        assert!(sizes.contains(&0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::assertions;
 use super::diagnostic::{Findings, did_you_mean};
 use crate::fault::{LONGEST_STALL, LONGEST_STALLS};
 use crate::link::{self, LinkProfile};
@@ -20,7 +21,7 @@ pub const SCHEMA: u32 = 1;
 /// What one `generate` edit may make, in bytes: it is held in memory and copied per checkout.
 const GENERATE_LIMIT: u64 = 1 << 32;
 
-type Value<'i> = Spanned<DeValue<'i>>;
+pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
 pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
     schema(document, out);
@@ -29,7 +30,7 @@ pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
     links(document, out);
     paths(document, out);
     commits(document, out);
-    assertions(document, out);
+    assertions::check(document, out);
     verify(document, out);
     images(document, out);
     faults(document, out);
@@ -51,6 +52,9 @@ fn schema(document: &DeTable<'_>, out: &mut Findings<'_>) {
 }
 
 fn name(document: &DeTable<'_>, out: &mut Findings<'_>) {
+    if let Some((value, title)) = document.get("title").and_then(text) {
+        plain(value, title, out);
+    }
     for (value, name) in document.get("name").and_then(text).into_iter().chain(
         tables(document, "strategy").filter_map(|(table, _)| table.get("name").and_then(text)),
     ) {
@@ -143,6 +147,7 @@ fn links(document: &DeTable<'_>, out: &mut Findings<'_>) {
             }
         }
         let Some((value, name)) = table.get("name").and_then(text) else { continue };
+        plain(value, name, out);
         if name.trim().is_empty() {
             out.add(value.span(), "a link without a name".into(), Some("say what it is".into()));
         }
@@ -207,6 +212,7 @@ fn commits(document: &DeTable<'_>, out: &mut Findings<'_>) {
         }
         earlier.insert(branch);
         if let Some((value, message)) = table.get("message").and_then(text) {
+            plain(value, message, out);
             if message.trim().is_empty() {
                 out.add(value.span(), "an empty message".into(), None);
             }
@@ -221,68 +227,6 @@ fn commits(document: &DeTable<'_>, out: &mut Findings<'_>) {
             if let Some(table) = edit.get_ref().as_table() {
                 edit_values(table, out);
             }
-        }
-    }
-}
-
-/// Globs, shares and sizes of assertions, and of `[check]`.
-fn assertions(document: &DeTable<'_>, out: &mut Findings<'_>) {
-    for (commit, _) in tables(document, "commit") {
-        globs(commit, out);
-        for (table, span) in tables(commit, "assert") {
-            globs(table, out);
-            let asks = |key: &&str| !["strategies", "steps"].contains(key);
-            if !table.keys().any(|key| asks(&key.get_ref().as_ref())) {
-                let remedy = "add `must-hit`, `min-reuse` or another assertion";
-                out.add(span, "an assertion that asks nothing".into(), Some(remedy.into()));
-            }
-            sizes(table, &["max-pulled", "max-pushed", "max-cache-size"], out);
-            shares(table, &["min-reuse"], 1.0, out);
-            shares(table, &["max-ratio-to-cold"], f64::MAX, out);
-        }
-    }
-    if let Some(table) = document.get("check").and_then(|check| check.get_ref().as_table()) {
-        sizes(table, &["bytes"], out);
-        shares(table, &["pulled", "pushed", "time"], f64::MAX, out);
-        shares(table, &["significance"], 1.0, out);
-    }
-}
-
-fn globs(table: &DeTable<'_>, out: &mut Findings<'_>) {
-    for key in ["must-hit", "must-miss", "steps", "strategies"] {
-        for (value, pattern) in texts(table, key) {
-            if let Err(error) = globset::Glob::new(pattern) {
-                out.add(value.span(), format!("bad pattern: {error}"), None);
-            }
-        }
-    }
-}
-
-fn sizes(table: &DeTable<'_>, keys: &[&str], out: &mut Findings<'_>) {
-    for key in keys {
-        if let Some((value, size)) = table.get(*key).and_then(text)
-            && super::format::Size::parse(size).is_none()
-        {
-            let remedy = "a number of bytes, or one with a unit: B, kB, MB, GB, KiB, MiB, GiB";
-            out.add(value.span(), format!("`{size}` is no size"), Some(remedy.into()));
-        }
-    }
-}
-
-fn shares(table: &DeTable<'_>, keys: &[&str], most: f64, out: &mut Findings<'_>) {
-    for key in keys {
-        let Some(value) = table.get(*key) else { continue };
-        let number = match value.get_ref() {
-            DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
-            DeValue::Integer(integer) => integer.as_str().replace('_', "").parse::<f64>().ok(),
-            _ => continue,
-        };
-        if !number.is_some_and(|number| (0.0..=most).contains(&number)) {
-            let remedy = match most {
-                1.0 => "a share, 0 to 1",
-                _ => "a share, 0 or more: 0.1 is 10 %",
-            };
-            out.add(value.span(), format!("`{key}` is out of range"), Some(remedy.into()));
         }
     }
 }
@@ -398,6 +342,14 @@ fn tree_path(value: &Value<'_>, path: &str, out: &mut Findings<'_>) {
     out.add(value.span(), format!("the path `{path}` {problem}"), Some(remedy.into()));
 }
 
+/// What is shown on terminals and in logs must not steer them.
+fn plain(value: &Value<'_>, text: &str, out: &mut Findings<'_>) {
+    if text.contains(char::is_control) {
+        let remedy = "one line of text, without tabs and escapes";
+        out.add(value.span(), "a control character in a name".into(), Some(remedy.into()));
+    }
+}
+
 fn duplicates(names: &[(&Value<'_>, &str)], what: &str, out: &mut Findings<'_>) {
     let mut seen = BTreeSet::new();
     for (value, name) in names {
@@ -407,7 +359,7 @@ fn duplicates(names: &[(&Value<'_>, &str)], what: &str, out: &mut Findings<'_>) 
     }
 }
 
-fn text<'v, 'i>(value: &'v Value<'i>) -> Option<(&'v Value<'i>, &'v str)> {
+pub(super) fn text<'v, 'i>(value: &'v Value<'i>) -> Option<(&'v Value<'i>, &'v str)> {
     value.get_ref().as_str().map(|text| (value, text))
 }
 
@@ -416,13 +368,13 @@ fn integer(value: &Value<'_>) -> Option<u64> {
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
-fn texts<'v, 'i>(table: &'v DeTable<'i>, key: &str) -> Vec<(&'v Value<'i>, &'v str)> {
+pub(super) fn texts<'v, 'i>(table: &'v DeTable<'i>, key: &str) -> Vec<(&'v Value<'i>, &'v str)> {
     let list = table.get(key).and_then(|list| list.get_ref().as_array());
     list.into_iter().flat_map(|list| list.iter().filter_map(text)).collect()
 }
 
 /// The tables of `[[key]]`, each with its span.
-fn tables<'v, 'i>(
+pub(super) fn tables<'v, 'i>(
     document: &'v DeTable<'i>,
     key: &str,
 ) -> impl Iterator<Item = (&'v DeTable<'i>, Range<usize>)> {

@@ -88,7 +88,9 @@ impl<'text> Findings<'text> {
     }
 
     pub(super) fn add(&mut self, span: Range<usize>, message: String, remedy: Option<String>) {
-        self.found.push((span, message, remedy));
+        // A scenario's words stand in both, and may be anybody's.
+        let shown = |text: String| text.replace(char::is_control, " ");
+        self.found.push((span, shown(message), remedy.map(shown)));
     }
 
     pub(super) fn is_empty(&self) -> bool {

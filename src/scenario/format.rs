@@ -79,7 +79,7 @@ fn here() -> PathBuf {
     PathBuf::from(".")
 }
 
-fn default_strategies() -> Vec<String> {
+pub(super) fn default_strategies() -> Vec<String> {
     ["cold", "local", "inline", "stages", "registry-min", "registry-max"].map(String::from).into()
 }
 
@@ -125,7 +125,8 @@ pub struct Commit {
     pub tag: Option<String>,
     #[serde(default)]
     pub edits: Vec<Edit>,
-    /// Steps, as `stage: instruction` with `*`, that must come from a cache.
+    /// Steps, as `stage: instruction` or an instruction of any stage, with `*`, that must come from a
+    /// cache.
     #[serde(default)]
     pub must_hit: Vec<String>,
     /// Steps that must be built anew.
@@ -143,7 +144,8 @@ pub struct Assertion {
     /// Globs on strategies; all that can hit at all when empty.
     #[serde(default)]
     pub strategies: Vec<String>,
-    /// Steps, as `stage: instruction` with `*`, that must come from a cache.
+    /// Steps, as `stage: instruction` or an instruction of any stage, with `*`, that must come from a
+    /// cache.
     #[serde(default)]
     pub must_hit: Vec<String>,
     /// Steps that must be built anew.

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+mod assertions;
 pub mod check;
 mod diagnostic;
 pub mod format;

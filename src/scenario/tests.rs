@@ -438,3 +438,36 @@ proptest! {
         prop_assert!(load(file.path()).is_err());
     }
 }
+
+#[test]
+fn an_assertion_of_strategies_that_are_not_played_is_refused() {
+    let with = |pattern: &str| {
+        mistakes(
+            "message = \"first\"",
+            &format!(
+                "message = \"first\"\nassert = [{{ strategies = [\"{pattern}\"], min-reuse = 1 }}]"
+            ),
+        )
+    };
+    assert_eq!(with("mine"), Vec::<String>::new());
+    assert_eq!(with("c*"), Vec::<String>::new());
+    assert_eq!(
+        with("mien"),
+        ["13:26: `mien` matches no strategy of the scenario | did you mean `mine`?"]
+    );
+    let unknown =
+        "`registry-*` matches no strategy of the scenario | the scenario plays: cold, mine";
+    assert!(with("registry-*")[0].ends_with(unknown));
+}
+
+#[test]
+fn names_are_one_line_of_plain_text() {
+    for escape in ["\\u001b[31m", "\\n::stop-commands::x", "\\t"] {
+        let found = mistakes("message = \"first\"", &format!("message = \"first{escape}\""));
+        assert!(found[0].contains("a control character in a name"), "{found:?}");
+        assert!(!found[0].contains(char::is_control), "{found:?}");
+        let twice = format!("from = \"main{escape}\"");
+        let found = mistakes("from = \"main\"", &twice);
+        assert!(!found[0].contains(char::is_control), "{found:?}");
+    }
+}

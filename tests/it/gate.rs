@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use cachefrom::check::output::{bencher, benchmark_action, junit};
 use cachefrom::check::{Tolerances, check};
-use cachefrom::journal::Line;
+use cachefrom::journal::{Line, Recorded};
 use cachefrom::measure::Analysis;
 
 use crate::check::assert_valid_junit;
@@ -150,4 +150,175 @@ fn commits_and_instructions_of_the_same_words_are_told_apart_in_every_output() {
     let names: BTreeSet<&str> =
         entries.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     assert_eq!(names.len(), entries.as_array().unwrap().len());
+}
+
+const MADE_UP: &str = r#"schema = 1
+name = "made-up"
+strategies = ["cold", "registry-max"]
+[build]
+dockerfile = "docker/Dockerfile"
+[check]
+pushed = 9.0
+[[commit]]
+message = "first"
+[[commit]]
+message = "edit"
+must-hit = ["RUN install"]
+assert = [{ max-ratio-to-cold = 0.9, max-pushed = "1 kB" }]
+"#;
+
+#[test]
+fn a_scenario_brings_assertions_tolerances_and_dockerfile_to_any_journal() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("docker")).unwrap();
+    let dockerfile = "FROM x\nCOPY . .\nCOPY lock .\nRUN install\nRUN make\n";
+    std::fs::write(folder.path().join("docker/Dockerfile"), dockerfile).unwrap();
+    std::fs::write(folder.path().join("made-up.toml"), MADE_UP).unwrap();
+    let check = |args: &[&str]| {
+        let args = [&["check"], args, &["--annotations", "always"]].concat();
+        texts(&program(&args, folder.path()).output().unwrap())
+    };
+    let (code, stdout, stderr) = check(&["bad.jsonl", "--scenario", "made-up.toml"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    let failed = "regressed: registry-max at “edit” must-hit: [4/5] RUN install was rebuilt";
+    assert!(stdout.contains(failed), "{stdout}");
+    assert!(stdout.contains("::error file=docker/Dockerfile,line=4,"), "{stdout}");
+    assert!(stdout.contains("made-up.toml is not as it was when this was run"), "{stdout}");
+    let (_, stdout, _) = check(&["good.jsonl", "--scenario", "made-up.toml"]);
+    assert!(stdout.contains("max-pushed: 2.0 MB, at most 1.0 kB wanted"), "{stdout}");
+    assert!(!stdout.contains("must-hit"), "{stdout}");
+
+    let both = ["bad.jsonl", "--baseline", "good.jsonl"];
+    let (_, without, _) = check(&both);
+    assert!(without.contains("“edit” pushed:"), "{without}");
+    let (_, with, _) = check(&[&both[..], &["--scenario", "made-up.toml"]].concat());
+    assert!(with.contains("“edit” reuse:") && with.contains("“edit” must-hit:"), "{with}");
+    assert!(!with.contains("“edit” pushed:"), "{with}");
+
+    assert_eq!(check(&["bad.jsonl"]).0, Some(2));
+    let other = MADE_UP.replace("made-up", "else");
+    std::fs::write(folder.path().join("else.toml"), other).unwrap();
+    let (code, _, stderr) = check(&["bad.jsonl", "--scenario", "else.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("name the scenario that was run"), "{stderr}");
+}
+
+#[test]
+fn parts_of_other_machines_are_joined_on_demand_and_the_journal_says_so() {
+    let folder = folder();
+    let part = |name: &str, round: u32, cpu: &str, builder: &str| {
+        let mut lines = journal(&good(), 2, |_| 1.0);
+        lines.retain(|line| !matches!(line, Line::Trial(trial) if trial.key.round != round));
+        for line in &mut lines {
+            if let Line::Header(header) = line {
+                header.environment.cpu = cpu.into();
+                header.environment.builder = builder.into();
+            }
+        }
+        write(folder.path(), name, &lines);
+    };
+    let merge = |parts: &[&str], out: &str, more: &[&str]| {
+        let args = [&["merge"], parts, &["--out", out], more].concat();
+        texts(&program(&args, folder.path()).output().unwrap())
+    };
+    part("a", 0, "one", "dockerd:///root/.cache/dockerd");
+    part("b", 1, "one", "dockerd:///home/runner/.cache/dockerd");
+    part("c", 1, "another", "dockerd:///usr/bin/dockerd");
+    // A part that no sequence fell into.
+    part("none", 7, "one", "dockerd:///usr/bin/dockerd");
+    let (code, stdout, stderr) = merge(&["a", "none", "b"], "same.jsonl", &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("8 trials"), "{stdout}");
+    let (code, _, stderr) = merge(&["none", "a", "c"], "refused.jsonl", &[]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("--mixed"), "{stderr}");
+    let (code, ..) = merge(&["none", "a", "c"], "mixed.jsonl", &["--mixed"]);
+    assert_eq!(code, Some(0));
+    let limits = |name: &str| {
+        let recorded = Recorded::read(&folder.path().join(name)).unwrap();
+        recorded.header.environment.limits
+    };
+    assert_eq!(limits("same.jsonl"), Vec::<String>::new());
+    let limits = limits("mixed.jsonl");
+    let said = "joined from different machines (CPU was \"one\" and is \"another\")";
+    assert!(limits.iter().any(|limit| limit.starts_with(said)), "{limits:?}");
+}
+
+#[test]
+fn the_ci_documents_assertions_are_a_scenarios_and_name_every_key() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let blocks = document.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let block = blocks.into_iter().find(|block| block.contains("[[commit.assert]]")).unwrap();
+    let text = format!("schema = 1\nname = \"a\"\n[build]\n{block}");
+    let scenario = cachefrom::scenario::parse(Path::new("docs/ci.md"), &text).unwrap();
+    assert_eq!(scenario.commits[0].must_hit.len(), 2);
+    assert_eq!(scenario.commits[0].assertions.len(), 1);
+    let schema = cachefrom::scenario::schema();
+    let keys = schema["$defs"]["Assertion"]["properties"].as_object().unwrap();
+    assert!(keys.len() > 8);
+    for key in keys.keys() {
+        assert!(block.contains(&format!("\n{key} = ")), "{key} is not described");
+    }
+    // Who is not in cachefrom's own repository cannot install from its path.
+    assert!(!document.contains("--path ."));
+}
+
+#[test]
+fn what_a_journal_calls_things_steers_no_terminal_and_begins_no_line() {
+    let folder = folder();
+    let strange = "\u{1b}[31mred\u{7}\n::stop-commands::x";
+    for name in ["good", "bad"] {
+        let path = folder.path().join(format!("{name}.jsonl"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let message = serde_json::to_string(strange).unwrap();
+        std::fs::write(&path, text.replace("\"edit\"", &message)).unwrap();
+    }
+    let safe = |text: &str| {
+        text.chars().all(|c| c == '\n' || !c.is_control())
+            && text.lines().all(|line| !line.starts_with("::stop"))
+    };
+    let check = ["check", "bad.jsonl", "--baseline", "good.jsonl", "--annotations", "always"];
+    for args in [&check[..], &["compare", "good.jsonl", "bad.jsonl"]] {
+        let (_, stdout, stderr) = texts(&program(args, folder.path()).output().unwrap());
+        assert!(stdout.contains(" [31mred  ::stop-commands::x"), "{stdout}");
+        assert!(safe(&stdout) && safe(&stderr), "{stdout:?}");
+    }
+}
+
+#[test]
+fn a_bare_name_is_the_saved_baseline_and_not_a_file_of_that_name() {
+    let folder = folder();
+    let save = ["baseline", "save", "main", "good.jsonl"];
+    assert_eq!(texts(&program(&save, folder.path()).output().unwrap()).0, Some(0));
+    std::fs::write(folder.path().join("main"), "no journal").unwrap();
+    let check = |baseline: &str| {
+        let args = ["check", "good.jsonl", "--baseline", baseline];
+        texts(&program(&args, folder.path()).output().unwrap())
+    };
+    assert_eq!(check("main").0, Some(0));
+    assert_eq!(check("./main").0, Some(2));
+    assert_eq!(check("good.jsonl").0, Some(0));
+}
+
+#[test]
+fn a_saved_baseline_is_the_same_whatever_order_steps_ended_in_and_port_there_was() {
+    let saved = |reversed: bool, port: u16| {
+        let folder = folder();
+        let mut lines = journal(&good(), 1, |_| 1.0);
+        for line in &mut lines {
+            if let Line::Trial(trial) = line {
+                let build = &mut trial.builds[0];
+                build.import_errors = vec![format!("127.0.0.1:{port}/made-up:cache: not found")];
+                if reversed {
+                    build.trace.vertices.reverse();
+                }
+            }
+        }
+        write(folder.path(), "journal.jsonl", &lines);
+        let save = ["baseline", "save", "main", "journal.jsonl"];
+        assert_eq!(texts(&program(&save, folder.path()).output().unwrap()).0, Some(0));
+        std::fs::read_to_string(folder.path().join(".cachefrom/baselines/main.jsonl")).unwrap()
+    };
+    assert_eq!(saved(false, 40001), saved(true, 50002));
 }

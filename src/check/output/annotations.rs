@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::check::finding::{Checked, Finding, Verdict};
 
+use super::one_line;
+
 /// One `::error` a step, its findings joined; findings without a step come last, without a line.
 ///
 /// `file` is the Dockerfile's path in the repository; `line_of` finds a step of a commit in it.
@@ -23,6 +25,7 @@ pub fn annotations(
         let sentences: Vec<String> = findings
             .iter()
             .map(|finding| format!("{} {}: {}", finding.place, finding.rule, finding.evidence))
+            .map(|sentence| one_line(&sentence))
             .collect();
         let title = property("cachefrom: the cache regressed");
         let place = match (line, findings.iter().any(|finding| finding.step.is_some())) {

@@ -35,7 +35,7 @@ fn inline(text: &str) -> String {
     let mut safe = String::new();
     for character in text.chars() {
         match character {
-            '\n' | '\r' => safe.push(' '),
+            control if control.is_control() => safe.push(' '),
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '&' => safe.push_str("&amp;"),

@@ -14,3 +14,14 @@ pub use dashboards::{bencher, benchmark_action};
 pub use junit::junit;
 pub use markdown::markdown;
 pub use plain::plain;
+
+/// `text` without control characters: a journal may be anybody's, and what it calls things must
+/// neither steer a terminal nor begin a line of its own.
+pub fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// The same of each line.
+pub fn printable(text: &str) -> String {
+    text.replace(|character: char| character.is_control() && character != '\n', " ")
+}
