@@ -75,8 +75,9 @@ RUN last
         let line = |name| line_now(now, Some(built), name);
         assert_eq!(line("[3/5] RUN make"), Some(3));
         assert_eq!(line("[4/5] RUN make"), Some(4));
-        // Only the built text has these words, and a position is none of the file's.
-        assert_eq!(line("[5/5] COPY x y ."), None);
+        // Only the built text has these words: the instruction at that place is the likeliest.
+        assert_eq!(line("[5/5] COPY x y ."), Some(5));
+        assert_eq!(line("[2/5] RUN new"), None);
         assert_eq!(line_now(now, None, "[3/4] RUN make"), Some(4));
         assert_eq!(line_now(now, Some("FROM"), "[4/4] COPY x ."), Some(5));
     }
