@@ -302,6 +302,9 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
         return Ok(Exit::Interrupted);
     }
     let gate = judge(args, loaded, &recorded, &baseline);
+    if let (Err(_), Err(error)) = (&reported, &gate) {
+        super::say(&format!("error: {error:#}"));
+    }
     reported?;
     let gate = gate?;
     let exit = exit_of(&recorded);
