@@ -453,7 +453,7 @@ fn an_assertion_of_strategies_that_are_not_played_is_refused() {
     assert_eq!(with("c*"), Vec::<String>::new());
     assert_eq!(
         with("mien"),
-        ["13:26: `mien` matches no strategy of the scenario | did you mean `mine`?"]
+        ["13:27: `mien` matches no strategy of the scenario | did you mean `mine`?"]
     );
     let unknown =
         "`registry-*` matches no strategy of the scenario | the scenario plays: cold, mine";
