@@ -13,7 +13,8 @@ use super::row::TrialRow;
 use super::sequence::SequenceTotals;
 use super::statistics::{Bootstrap, Estimate};
 
-/// One strategy over one link, per commit of [`Lookup::counted`]; medians over rounds.
+/// One strategy over one link, per commit that any strategy built, but for the first; medians over
+/// rounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Overall {
     pub strategy: usize,
