@@ -137,10 +137,11 @@ pub fn steps<'a>(
 /// What differs between the machines of two runs, a sentence each.
 pub fn differences(before: &Environment, after: &Environment) -> Vec<String> {
     let (here, there) = (registry(before), registry(after));
+    let (builder, other_builder) = (placeless(&before.builder), placeless(&after.builder));
     let fields = [
         ("cachefrom", &before.cachefrom, &after.cachefrom),
         ("engine", &before.engine, &after.engine),
-        ("builder", &before.builder, &after.builder),
+        ("builder", &builder, &other_builder),
         ("registry", &here, &there),
         ("storage driver", &before.storage_driver, &after.storage_driver),
         ("kernel", &before.kernel, &after.kernel),
@@ -162,6 +163,15 @@ pub fn differences(before: &Environment, after: &Environment) -> Vec<String> {
         found.push(format!("there were {} cores and are {}", before.cores, after.cores));
     }
     found
+}
+
+/// Builders' addresses without the path at which a private engine's program lies: its version says
+/// what it is.
+fn placeless(builders: &str) -> String {
+    const PRIVATE: &str = "dockerd://";
+    let builders = builders.split(", ");
+    let placeless = builders.map(|one| if one.starts_with(PRIVATE) { PRIVATE } else { one });
+    placeless.collect::<Vec<_>>().join(", ")
 }
 
 fn registry(environment: &Environment) -> String {

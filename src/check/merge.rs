@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::journal::{End, Environment, Header, Recorded, TrialKey, TrialRecord};
+use crate::journal::{End, Header, Recorded, TrialKey, TrialRecord};
 use crate::units::Nanos;
 
 use super::matching::differences;
@@ -80,8 +80,7 @@ fn join(
     if let Some((what, _)) = same.into_iter().find(|(_, same)| !same) {
         return Err(MergeError::OtherRun { first, other: path, what });
     }
-    let mut differences =
-        differences(&placeless(&header.environment), &placeless(&other.environment));
+    let mut differences = differences(&header.environment, &other.environment);
     for image in &other.images {
         let known = header.images.iter().find(|known| known.reference == image.reference);
         if known.is_some_and(|known| known.digest != image.digest) {
@@ -128,14 +127,4 @@ fn join(
     }
     header.rounds = header.rounds.max(other.rounds);
     Ok(differences)
-}
-
-/// Without the path at which a private engine's program lies: its version says what it is.
-fn placeless(environment: &Environment) -> Environment {
-    const PRIVATE: &str = "dockerd://";
-    let builders = environment.builder.split(", ");
-    let builders = builders
-        .map(|one| if one.starts_with(PRIVATE) { PRIVATE } else { one })
-        .collect::<Vec<_>>();
-    Environment { builder: builders.join(", "), ..environment.clone() }
 }

@@ -10,7 +10,7 @@ use super::table::table;
 use super::told::{Dockerfile, NotWritten, Told, write};
 use crate::check::output::{one_line, printable};
 use crate::check::{assertions, comparison, merged, pruned, text};
-use crate::journal::{Outcome, Recorded};
+use crate::journal::{Outcome, Recorded, Scan};
 use crate::measure::Analysis;
 use crate::run::sha256_of;
 use crate::scenario::{self, Loaded};
@@ -36,8 +36,14 @@ pub struct CheckArgs {
 pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     let loaded = args.scenario.as_deref().map(scenario::load).transpose()?;
     let tolerances = args.gate.tolerances(loaded.as_ref().map(|loaded| &loaded.scenario.check))?;
-    let analysis = Analysis::read(&args.candidate)?;
-    let baseline = args.gate.baseline(args.baseline.as_deref(), &analysis.header.scenario)?;
+    let scenario = Scan::open(&args.candidate)?.header().scenario.clone();
+    // Side by side, so that no core waits while the other sums a journal up.
+    let (analysis, baseline) = std::thread::scope(|scope| {
+        let candidate = scope.spawn(|| Analysis::read(&args.candidate));
+        let baseline = args.gate.baseline(args.baseline.as_deref(), &scenario);
+        (candidate.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), baseline)
+    });
+    let (analysis, baseline) = (analysis?, baseline?);
     let (mut checked, refused) = baseline.check(&analysis, &tolerances);
     if let Some(loaded) = &loaded {
         checked.warnings.extend(scenario_of(&analysis, loaded)?);
