@@ -10,7 +10,6 @@
 //! used, because its acceleration is a jackknife, which fails for the median (ibid., §11.6).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -44,16 +43,11 @@ pub struct Estimate {
     pub samples: usize,
 }
 
-/// The places, from 0, of the two middle values of each resample in the sorted sample.
-type Middles = Arc<[(u32, u32)]>;
-
-/// By sample size; the same for every journal.
-static DRAWN: Mutex<BTreeMap<usize, Middles>> = Mutex::new(BTreeMap::new());
-
-/// Draws resamples, once for each sample size.
+/// Draws resamples; keeps them by sample size.
 #[derive(Clone, Debug, Default)]
 pub struct Bootstrap {
-    middles: BTreeMap<usize, Middles>,
+    /// The places, from 0, of the two middle values of each resample in the sorted sample.
+    middles: BTreeMap<usize, Vec<(u32, u32)>>,
 }
 
 impl Bootstrap {
@@ -71,7 +65,7 @@ impl Bootstrap {
         if samples == 1 {
             return Some(Estimate { median, interval: None, samples });
         }
-        let middles = self.middles.entry(samples).or_insert_with(|| drawn(samples));
+        let middles = self.middles.entry(samples).or_insert_with(|| middles(samples));
         let mut medians: Vec<f64> = middles
             .iter()
             .map(|&(low, high)| f64::midpoint(sorted[low as usize], sorted[high as usize]))
@@ -104,11 +98,6 @@ pub(super) fn tail(samples: usize) -> f64 {
     });
     let narrowness = samples as f64 / freedom as f64;
     upper_tail(t * narrowness.sqrt())
-}
-
-fn drawn(size: usize) -> Middles {
-    let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(drawn.entry(size).or_insert_with(|| middles(size).into()))
 }
 
 /// For each resample of `size` values, which places of the sorted sample are its middle two.
