@@ -4,16 +4,33 @@
 //! (moby/buildkit#6418), so one round against one proves nothing there. Fisher's exact test says how
 //! many rounds do.
 
-use crate::measure::Analysis;
+use std::fmt;
+
+use crate::measure::{Analysis, CellStep};
 
 /// So small a probability is not taken for chance: a check looks at hundreds of steps.
 pub const SURE: f64 = 1e-4;
+/// For evidence: why a difference proves nothing by itself.
+pub const WHY: &str = "which of several caches BuildKit reads is chance";
 
 /// In how many rounds a step was reused, of how many that met it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hits {
     pub reused: usize,
     pub rounds: usize,
+}
+
+impl Hits {
+    pub fn of(step: &CellStep) -> Self {
+        let reused = step.cached + step.lazy;
+        Self { reused, rounds: reused + step.rebuilt }
+    }
+}
+
+impl fmt::Display for Hits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} rounds", self.reused, self.rounds)
+    }
 }
 
 /// Whether a build under the strategy at `place` may read several caches.
@@ -52,8 +69,13 @@ pub fn of_apart(before: usize, after: usize) -> f64 {
     (-choose(before + after, after)).exp()
 }
 
+/// For evidence: [`WHY`], and how many rounds would prove something.
+pub fn what_can_tell() -> String {
+    format!("{WHY}, and {} rounds of each can tell", rounds_needed())
+}
+
 /// So many rounds of each side can be sure.
-pub fn rounds_needed() -> usize {
+fn rounds_needed() -> usize {
     (1..).find(|&rounds| of_apart(rounds, rounds) <= SURE).unwrap_or(usize::MAX)
 }
 

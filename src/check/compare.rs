@@ -6,6 +6,7 @@ use crate::measure::statistics::Paired;
 use crate::measure::{Analysis, Cell, CellStep, Place, StepState};
 
 use super::base;
+use super::chance::Hits;
 use super::doubts;
 use super::matching::{StepPair, differences, pairs, place, steps};
 
@@ -51,13 +52,7 @@ pub fn comparison(runs: &[(String, Analysis)]) -> String {
         }
         let asked = doubts::of_definitions(&first.header, &other.header);
         notes.extend(asked.iter().map(|text| format!("from {first_name} to {name}: {text}")));
-        if !pairs.first_in_one.is_empty() {
-            let names: Vec<String> = pairs.first_in_one.iter().map(Place::to_string).collect();
-            notes.push(format!(
-                "not compared, since the commit begins the sequence in one of the runs: {}",
-                names.join(", ")
-            ));
-        }
+        notes.extend(doubts::of_first_in_one(&pairs.first_in_one));
         for image in base::images(first, other) {
             notes.push(format!("from {first_name} to {name} {image}"));
         }
@@ -118,9 +113,8 @@ fn difference(first: &str, other: &str, before: Side<'_>, after: Side<'_>) -> Op
 
 /// Whether a cache served a step, or in how many of its rounds.
 fn told((_, step): (&str, &CellStep)) -> Option<String> {
-    let reused = step.cached + step.lazy;
     match (step.state()?, step.flaky()) {
-        (_, true) => Some(format!("hit in {reused} of {} rounds", reused + step.rebuilt)),
+        (_, true) => Some(format!("hit in {}", Hits::of(step))),
         (StepState::Rebuilt, false) => Some("missed".into()),
         (StepState::Cached | StepState::Lazy, false) => Some("hit".into()),
     }

@@ -2,7 +2,8 @@
 
 use crate::journal::Header;
 use crate::link::LinkProfile;
-use crate::measure::{Analysis, Warning};
+use crate::measure::{Analysis, Place, Warning};
+use crate::strategy::Strategy;
 
 /// What one journal lacks or repeats; `whose` is what it is called.
 pub fn of_journal(analysis: &Analysis, whose: &str) -> Vec<String> {
@@ -29,6 +30,13 @@ pub fn of_journal(analysis: &Analysis, whose: &str) -> Vec<String> {
     told.map(|warning| format!("{whose}: {warning}")).collect()
 }
 
+/// That the cells at `places` begin the sequence in one run only, if there are any.
+pub fn of_first_in_one(places: &[Place]) -> Option<String> {
+    let names: Vec<String> = places.iter().map(Place::to_string).collect();
+    let why = "not compared, since the commit begins the sequence in one of the runs";
+    (!names.is_empty()).then(|| format!("{why}: {}", names.join(", ")))
+}
+
 /// What was asked of two runs under the same names and is not the same.
 pub fn of_definitions(before: &Header, after: &Header) -> Vec<String> {
     let mut found = vec![];
@@ -38,16 +46,11 @@ pub fn of_definitions(before: &Header, after: &Header) -> Vec<String> {
     }
     for strategy in &after.strategies {
         let other = before.strategies.iter().find(|other| other.name == strategy.name);
-        if other.is_some_and(|other| {
-            (other.engine, other.no_cache, &other.imports, &other.exports, &other.push)
-                != (
-                    strategy.engine,
-                    strategy.no_cache,
-                    &strategy.imports,
-                    &strategy.exports,
-                    &strategy.push,
-                )
-        }) {
+        let described = |other: &Strategy| Strategy {
+            description: strategy.description.clone(),
+            ..other.clone()
+        };
+        if other.is_some_and(|other| described(other) != *strategy) {
             found.push(format!(
                 "strategy {} imports, exports or runs otherwise than before",
                 strategy.name
@@ -62,9 +65,9 @@ pub fn of_definitions(before: &Header, after: &Header) -> Vec<String> {
 
 /// That the link called `name` is another one now.
 pub fn other_link(before: &Header, after: &Header, name: Option<&String>) -> Option<String> {
-    let of = |header: &Header| header.links.iter().find(|link| Some(&link.name) == name).cloned();
-    let (was, is): (LinkProfile, LinkProfile) = (of(before)?, of(after)?);
-    (was != is).then(|| format!("link {} was {} and is {}", was.name, numbers(&was), numbers(&is)))
+    let find = |link: &&LinkProfile| Some(&link.name) == name;
+    let (was, is) = (before.links.iter().find(find)?, after.links.iter().find(find)?);
+    (was != is).then(|| format!("link {} was {} and is {}", was.name, numbers(was), numbers(is)))
 }
 
 fn numbers(link: &LinkProfile) -> String {

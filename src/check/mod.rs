@@ -84,13 +84,7 @@ pub fn check(
     warnings.extend(doubts::of_definitions(&baseline.header, &candidate.header));
     warnings.extend(doubts::of_journal(baseline, "the baseline"));
     warnings.extend(doubts::of_journal(candidate, "this run"));
-    if !pairs.first_in_one.is_empty() {
-        let names: Vec<String> = pairs.first_in_one.iter().map(ToString::to_string).collect();
-        warnings.push(format!(
-            "not compared, since the commit begins the sequence in one of the runs: {}",
-            names.join(", ")
-        ));
-    }
+    warnings.extend(doubts::of_first_in_one(&pairs.first_in_one));
     if !pairs.new.is_empty() {
         let names: Vec<String> = pairs.new.iter().map(ToString::to_string).collect();
         warnings.push(format!("not in the baseline: {}", names.join(", ")));

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use crate::measure::statistics::{FEWEST_PAIRS, mann_whitney, median};
 use crate::measure::{Analysis, COLD, Place};
 
+use super::chance;
 use super::doubts;
 use super::finding::{Finding, Rule, Verdict};
 use super::matching::commits;
@@ -167,8 +168,7 @@ fn judge(asked: Vec<Asked>, tolerances: &Tolerances) -> Vec<Finding> {
 /// The least p that the Mann-Whitney test gives, where two samples of these sizes do not overlap:
 /// two of all the ways to choose which values are the first sample's.
 fn least_p(m: usize, n: usize) -> f64 {
-    let ways = (1..=m).fold(1.0, |ways: f64, i| ways * (n + i) as f64 / i as f64);
-    2.0 / ways
+    2.0 * chance::of_apart(m, n)
 }
 
 fn told(

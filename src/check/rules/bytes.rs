@@ -62,10 +62,7 @@ pub fn finding(pair: &Pair<'_>, rule: Rule, asked: &Asked) -> Finding {
     let sure = apart && chance::of_apart(before.rounds, after.rounds) <= SURE;
     if by_chance && !sure && verdict != Verdict::Pass {
         verdict = Verdict::CannotTell;
-        let needed = chance::rounds_needed();
-        evidence.push_str(&format!(
-            "; which of several caches BuildKit reads is chance, and {needed} rounds of each can tell"
-        ));
+        evidence.push_str(&format!("; {}", chance::what_can_tell()));
     } else if more {
         evidence.push_str(&format!(" (tolerance {} %)", tolerance * 100.0));
     }

@@ -9,7 +9,7 @@ mod reuse;
 mod wavering;
 
 use crate::journal::{Direction, Outcome};
-use crate::measure::{Analysis, Cell};
+use crate::measure::{Analysis, Cell, TrialRow};
 
 use super::base;
 use super::chance;
@@ -92,7 +92,7 @@ fn built(after: &Analysis, pair: &Pair<'_>) -> Finding {
 /// The outcomes of the trials of `cell` that were not built.
 fn outcomes<'a>(analysis: &'a Analysis, cell: &Cell) -> impl Iterator<Item = &'a Outcome> {
     let key = (cell.strategy, cell.link, cell.commit);
-    let own = move |row: &&crate::measure::TrialRow| (row.strategy, row.link, row.commit) == key;
+    let own = move |row: &&TrialRow| (row.strategy, row.link, row.commit) == key;
     analysis.trials.iter().filter(own).map(|row| &row.outcome)
 }
 

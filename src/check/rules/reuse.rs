@@ -9,18 +9,13 @@ use super::super::step::StepName;
 use super::cause::cause;
 use super::finding;
 
-pub fn hits(step: &CellStep) -> Hits {
-    let reused = step.cached + step.lazy;
-    Hits { reused, rounds: reused + step.rebuilt }
-}
-
 /// In every round that the cell has.
 pub fn always_reused(step: &CellStep) -> bool {
-    step.rebuilt == 0 && step.absent == 0 && hits(step).reused > 0
+    step.rebuilt == 0 && step.absent == 0 && Hits::of(step).reused > 0
 }
 
 pub fn always_rebuilt(step: &CellStep) -> bool {
-    step.rebuilt > 0 && hits(step).reused == 0
+    step.rebuilt > 0 && Hits::of(step).reused == 0
 }
 
 /// `below` says what a step stands on that differs from the baseline; `by_chance` that rounds differ
@@ -84,18 +79,13 @@ fn compare(
         let evidence = format!("{name} was rebuilt ({}) and is reused", before.time);
         return Some((Verdict::Improved, evidence));
     }
-    let (was, is) = (hits(before), hits(after));
-    let rounds = |hits: Hits| format!("{} of {} rounds", hits.reused, hits.rounds);
-    let evidence = format!("{name} was reused in {} and is in {}", rounds(was), rounds(is));
+    let (was, is) = (Hits::of(before), Hits::of(after));
+    let evidence = format!("{name} was reused in {was} and is in {is}");
     if chance::of_so_few(was, is) <= SURE {
         return Some((Verdict::Regressed, evidence));
     }
     if chance::of_so_few(is, was) <= SURE {
         return Some((Verdict::Improved, evidence));
     }
-    (lost || won).then(|| {
-        let needed = chance::rounds_needed();
-        let why = "which of several caches BuildKit reads is chance";
-        (Verdict::CannotTell, format!("{evidence}; {why}, and {needed} rounds of each can tell"))
-    })
+    (lost || won).then(|| (Verdict::CannotTell, format!("{evidence}; {}", chance::what_can_tell())))
 }

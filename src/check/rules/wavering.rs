@@ -1,31 +1,29 @@
 //! Steps that a cache serves in some rounds and not in others.
 
+use super::super::chance::{Hits, WHY};
 use super::super::finding::{Finding, Rule, Verdict};
 use super::super::matching::{Pair, StepPair};
 use super::super::step::StepName;
 use super::finding;
-use super::reuse::{always_reused, hits};
+use super::reuse::always_reused;
 
 pub fn findings(pair: &Pair<'_>, steps: &[StepPair<'_>], by_chance: bool) -> Vec<Finding> {
     let mut found = vec![];
     for step in steps {
         let Some((name, after)) = step.after.filter(|(_, step)| step.flaky()) else { continue };
         let (verdict, was) = match step.before {
-            Some((_, before)) if always_reused(before) && by_chance => (
-                Verdict::CannotTell,
-                ", always in the baseline; which of several caches BuildKit reads is chance",
-            ),
+            Some((_, before)) if always_reused(before) && by_chance => {
+                (Verdict::CannotTell, format!("always in the baseline; {WHY}"))
+            }
             Some((_, before)) if always_reused(before) => {
-                (Verdict::Regressed, ", always in the baseline")
+                (Verdict::Regressed, "always in the baseline".into())
             }
             Some((_, before)) if before.flaky() => {
-                (Verdict::CannotTell, ", and not always in the baseline")
+                (Verdict::CannotTell, "and not always in the baseline".into())
             }
-            Some(_) => (Verdict::CannotTell, ", never in the baseline"),
-            None => (Verdict::CannotTell, ", and the baseline lacks it"),
+            Some(_) => (Verdict::CannotTell, "never in the baseline".into()),
+            None => (Verdict::CannotTell, "and the baseline lacks it".into()),
         };
-        let counted = hits(after);
-        let (reused, rounds) = (counted.reused, counted.rounds);
         found.push(Finding {
             subject: StepName::parse(name).map(|name| name.label()),
             step: Some(name.to_owned()),
@@ -33,7 +31,7 @@ pub fn findings(pair: &Pair<'_>, steps: &[StepPair<'_>], by_chance: bool) -> Vec
                 pair,
                 Rule::Flaky,
                 verdict,
-                format!("{name} was reused in {reused} of {rounds} rounds{was}"),
+                format!("{name} was reused in {}, {was}", Hits::of(after)),
             )
         });
     }
@@ -53,8 +51,7 @@ fn steadied(pair: &Pair<'_>, steps: &[StepPair<'_>]) -> Finding {
     // One round cannot show that what wavered no longer does.
     let enough = rounds >= pair.before.samples.len() && rounds > 1;
     let (verdict, evidence) = match wavered.len() {
-        0 => (Verdict::Pass, "no step wavers between rounds".to_owned()),
-        _ if !enough => (Verdict::Pass, "no step wavers between rounds".to_owned()),
+        all if all == 0 || !enough => (Verdict::Pass, "no step wavers between rounds".to_owned()),
         all if settled == all => (
             Verdict::Improved,
             format!("all {rounds} rounds reused the same steps; not so in the baseline"),
