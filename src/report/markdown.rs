@@ -6,7 +6,7 @@
 use super::chart::Chart;
 use super::paint::escape;
 use super::view::{Cell, Estimate, Overall, View};
-use super::words::{bytes, seconds};
+use super::words::{bytes, percent, seconds};
 
 /// More rows than this are folded away.
 const MOST_OPEN: usize = 40;
@@ -84,25 +84,20 @@ fn picture(folder: &str, chart: &Chart) -> String {
 
 /// Strategies side by side, where there are several.
 fn overall(view: &View) -> String {
-    let measured = || view.variants.iter().filter_map(|v| Some((v, v.overall.as_ref()?)));
-    if measured().count() < 2 {
-        return String::new();
-    }
+    let Some((commits, measured)) = view.side_by_side() else { return String::new() };
     let mut table = String::from(
         "| strategy | wall time a commit | steps reused | pulled a commit | pushed a commit | in the registry |\n\
          | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    for (variant, overall) in measured() {
+    for (variant, overall) in measured {
         let numbers = overall_numbers(overall).join(" | ");
         table.push_str(&format!("| {} | {numbers} |\n", escaped(&variant.name)));
     }
-    let commits = measured().map(|(_, overall)| overall.commits).max().unwrap_or(0);
     format!("{table}\nMeans of the {commits} commits after the first.\n\n")
 }
 
 /// Wall time and reuse, bytes pulled and pushed a commit, bytes in the registry.
 pub fn overall_numbers(overall: &Overall) -> [String; 5] {
-    let percent = |share: f64| format!("{:.0} %", share * 100.0);
     [
         overall.wall_seconds.map_or("–".into(), |wall| with_interval(wall, seconds)),
         overall.reused.map_or("–".into(), percent),

@@ -282,6 +282,15 @@ impl View {
         (0..self.variants.len()).filter(has).collect()
     }
 
+    /// Variants to be shown side by side, and the number of commits that they share; none where fewer
+    /// than two were measured.
+    pub fn side_by_side(&self) -> Option<(usize, Vec<(&Variant, &Overall)>)> {
+        let measured = self.variants.iter().filter_map(|v| Some((v, v.overall.as_ref()?)));
+        let measured: Vec<_> = measured.collect();
+        let commits = measured.iter().map(|(_, overall)| overall.commits).max()?;
+        (measured.len() > 1).then_some((commits, measured))
+    }
+
     pub fn cold(&self) -> Option<usize> {
         self.variants.iter().position(|variant| variant.is_cold)
     }

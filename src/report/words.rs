@@ -8,6 +8,11 @@ pub fn seconds(seconds: f64) -> String {
     if seconds < 0.0 { format!("-{text}") } else { text }
 }
 
+/// `12 %` of 0.12.
+pub fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
 /// `1.2 MB`, or a dash for nothing.
 pub fn bytes(bytes: u64) -> String {
     if bytes == 0 { "–".into() } else { Bytes(bytes).to_string() }

@@ -4,6 +4,7 @@ use crate::measure::statistics::Call;
 use crate::measure::{self, Analysis, BreakEven};
 
 use super::super::view::{Overall, Verdict};
+use super::super::words::percent;
 use super::estimate;
 
 /// Time, reuse, bytes and storage.
@@ -21,7 +22,6 @@ pub fn overall(from: &measure::Overall) -> Overall {
 
 /// Whether it paid.
 pub fn verdict(analysis: &Analysis, from: &measure::Verdict) -> Verdict {
-    let percent = |share: f64| format!("{:.0} %", share * 100.0);
     Verdict {
         sentence: analysis.sentence(from),
         saving_seconds: from.saving.map(estimate),

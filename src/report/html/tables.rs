@@ -3,7 +3,7 @@
 use super::super::markdown::{numbered as listed, numbers, overall_numbers, with_interval};
 use super::super::paint::escape;
 use super::super::view::{Verdict, View};
-use super::super::words::{bytes, seconds};
+use super::super::words::{bytes, percent, seconds};
 
 /// More rows than this make a page slow; the rest is in `report.json`.
 const MOST_ROWS: usize = 2_000;
@@ -110,7 +110,7 @@ fn verdict_numbers(table: &mut Table, verdict: &Verdict) {
     for time in times {
         table.number(&seconds(time), Some(time));
     }
-    let shown = verdict.hit_rate.map_or_else(dash, |rate| format!("{:.0} %", rate * 100.0));
+    let shown = verdict.hit_rate.map_or_else(dash, percent);
     table.number(&shown, verdict.hit_rate);
     table.number(&verdict.break_even_hit_rate, None);
     table.number(&verdict.break_even_bandwidth, None);
@@ -120,10 +120,7 @@ fn verdict_numbers(table: &mut Table, verdict: &Verdict) {
 /// One row a strategy: time, reuse, bytes and storage over all commits. Nothing where there is only
 /// one to show.
 pub fn overall(view: &View) -> String {
-    let measured = || view.variants.iter().filter_map(|v| Some((v, v.overall.as_ref()?)));
-    if measured().count() < 2 {
-        return String::new();
-    }
+    let Some((commits, measured)) = view.side_by_side() else { return String::new() };
     let mut table = Table::new(&[
         " strategy",
         "rounds",
@@ -133,7 +130,7 @@ pub fn overall(view: &View) -> String {
         "pushed a commit",
         "in the registry",
     ]);
-    for (place, (variant, overall)) in measured().enumerate() {
+    for (place, (variant, overall)) in measured.into_iter().enumerate() {
         table.row("");
         table.numbered(place, &variant.name);
         table.number(&overall.rounds.to_string(), Some(overall.rounds as f64));
@@ -145,7 +142,6 @@ pub fn overall(view: &View) -> String {
         table.number(&stored, Some(overall.stored_bytes as f64));
         table.end();
     }
-    let commits = measured().map(|(_, overall)| overall.commits).max().unwrap_or(0);
     let mut text = table.finish();
     text.push_str(&format!(
         "<p class=\"muted\">Means of the {commits} commits after the first, medians over the rounds that \
@@ -228,7 +224,7 @@ pub fn cells(view: &View) -> String {
         table.number(&avoided.map_or("–".into(), seconds), avoided);
         let layers = cell.layer_bytes_shared.zip(cell.layer_bytes);
         let share = layers.map(|(shared, all)| shared as f64 / all.max(1) as f64);
-        table.number(&share.map_or("–".into(), |share| format!("{:.0} %", share * 100.0)), share);
+        table.number(&share.map_or("–".into(), percent), share);
         table.number(&pulled, built(cell.pulled_bytes as f64));
         table.number(&pushed, built(cell.pushed_bytes as f64));
         table.end();
