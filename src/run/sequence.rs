@@ -44,8 +44,8 @@ struct Waiting {
     new: bool,
 }
 
-/// What a strategy is played with.
-pub struct Playing<'a> {
+/// What a sequence begins with.
+pub struct Beginning<'a> {
     pub setup: &'a Setup<'a>,
     pub strategy: &'a Strategy,
     pub turn: Turn,
@@ -59,8 +59,8 @@ pub struct Playing<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    pub fn new(playing: Playing<'a>) -> Self {
-        let Playing { setup, strategy, turn, way, last, more, ready } = playing;
+    pub fn new(beginning: Beginning<'a>) -> Self {
+        let Beginning { setup, strategy, turn, way, last, more, ready } = beginning;
         let ready = ready.map(|engine| Waiting { engine, new: true });
         let name = &setup.loaded.scenario.name;
         let address = way.far.as_ref().map_or(setup.registry.address(), FarEnd::address);

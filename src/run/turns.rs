@@ -12,7 +12,7 @@ use crate::engine::machine::groups;
 use crate::journal::{Journal, Line, TrialKey};
 use crate::strategy::Strategy;
 
-use super::sequence::{Playing, Ready, Sequence};
+use super::sequence::{Beginning, Ready, Sequence};
 use super::{Event, RunError, Setup, Turn};
 
 /// What is to be played.
@@ -67,7 +67,7 @@ impl Turns<'_> {
             let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
             for (place, &(builder, setup, turn, last)) in turns.iter().enumerate() {
                 let more = turns[place + 1..].iter().any(|(other, ..)| *other == builder);
-                let playing = Playing {
+                let beginning = Beginning {
                     setup,
                     strategy: &self.strategies[turn.strategy],
                     turn: *turn,
@@ -76,7 +76,7 @@ impl Turns<'_> {
                     more,
                     ready: ready.remove(&builder),
                 };
-                if let Some(next) = self.one(playing, wanted, journal).await? {
+                if let Some(next) = self.one(beginning, wanted, journal).await? {
                     ready.insert(builder, next);
                 }
             }
@@ -92,12 +92,12 @@ impl Turns<'_> {
 
     async fn one(
         &self,
-        playing: Playing<'_>,
+        beginning: Beginning<'_>,
         wanted: &BTreeSet<TrialKey>,
         journal: &RefCell<&mut Journal>,
     ) -> Result<Option<Ready>, RunError> {
-        let Playing { setup, turn, last, .. } = playing;
-        let mut sequence = Sequence::new(playing);
+        let Beginning { setup, turn, last, .. } = beginning;
+        let mut sequence = Sequence::new(beginning);
         for commit in 0..=last {
             let key = self.key(setup, &turn, commit);
             (setup.on_event)(Event::TrialStarted(&key));
