@@ -39,7 +39,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     let scenario = Scan::open(&args.candidate)?.header().scenario.clone();
     // Side by side, so that no core waits while the other sums a journal up.
     let (analysis, baseline) = std::thread::scope(|scope| {
-        let candidate = scope.spawn(|| Analysis::read(&args.candidate));
+        let candidate = scope.spawn(|| Analysis::read_for_check(&args.candidate));
         let baseline = args.gate.baseline(args.baseline.as_deref(), &scenario);
         (candidate.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), baseline)
     });

@@ -151,7 +151,7 @@ impl Gate {
             let saved = self.place.baseline_dir.join(format!("{name}.jsonl"));
             return Err(GateError::Missing { name: name.to_owned(), saved }.into());
         };
-        let read = Analysis::read(&path)?;
+        let read = Analysis::read_for_check(&path)?;
         if read.header.scenario != scenario {
             let (baseline, candidate) = (read.header.scenario, scenario.to_owned());
             return Err(CheckError::OtherScenario { baseline, candidate }.into());

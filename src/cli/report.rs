@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, ValueEnum};
 
 use super::Exit;
-use crate::journal::{Block, JournalError, LineView, Scan};
+use crate::journal::{Block, Depth, JournalError, LineView, Scan};
 use crate::measure::Analysis;
 use crate::report::files::{self, Format, WriteError};
 use crate::report::{Timelines, View, markdown};
@@ -208,7 +208,7 @@ fn first_timelines(
     let mut scan = Scan::open(path)?;
     let mut block = Block::default();
     while !timelines.full() && scan.next_block(&mut block)? {
-        block.lines(path, &analysis.header, |line| match line {
+        block.lines(path, &analysis.header, Depth::Whole, |line| match line {
             LineView::Trial(trial) => timelines.add(&trial),
             LineView::End(_) => {}
         })?;

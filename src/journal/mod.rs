@@ -4,11 +4,13 @@
 //! numbers mean. A last line that was cut by a crash is dropped when a run is resumed; anywhere
 //! else a line that cannot be read is an error that names it.
 
+mod brief;
 mod file;
 mod record;
 mod scan;
 mod view;
 
+pub use brief::Depth;
 pub use file::{Journal, JournalError, Recorded};
 pub use record::{
     BuildRecord, BuilderRecord, Collected, CommitRecord, Difference, End, Environment, FileChange,

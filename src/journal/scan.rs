@@ -8,6 +8,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
+use super::brief::{Depth, Unread};
 use super::file::{JournalError, check_format};
 use super::record::{End, Header, Line};
 use super::view::TrialView;
@@ -96,7 +99,7 @@ impl Scan {
             let more =
                 more.map_err(|source| JournalError::Read { path: self.path.clone(), source })?;
             self.ended = more == 0;
-            let newline = block.text[before..].iter().rposition(|&byte| byte == b'\n');
+            let newline = memchr::memrchr(b'\n', &block.text[before..]);
             if let Some(newline) = newline {
                 self.rest = block.text.split_off(before + newline + 1);
                 block.number = self.blocks;
@@ -119,20 +122,17 @@ impl Block {
         &self,
         path: &Path,
         header: &Header,
+        depth: Depth,
         mut each: impl FnMut(LineView<'_>),
     ) -> Result<(), JournalError> {
         let mut offset = self.offset;
         let mut rest = self.text.as_slice();
         loop {
-            let from_here = rest;
-            // Reading from memory does not fail; the standard library's search is a fast one.
-            let length = rest.skip_until(b'\n').unwrap_or(0);
-            let text = &from_here[..length];
-            if text.is_empty() {
-                return Ok(());
-            }
+            let Some(newline) = memchr::memchr(b'\n', rest) else { return Ok(()) };
+            let (text, others) = rest.split_at(newline + 1);
+            rest = others;
             let line = || line_number(path, offset);
-            let parsed = parse(text).map_err(|source| JournalError::Parse {
+            let parsed = parse(text, depth).map_err(|source| JournalError::Parse {
                 path: path.into(),
                 line: line(),
                 source,
@@ -155,14 +155,13 @@ enum Parsed<'a> {
 /// How a trial line of ours begins.
 const TRIAL: &[u8] = b"{\"line\":\"trial\",";
 
-fn parse(line: &[u8]) -> Result<Parsed<'_>, serde_json::Error> {
+fn parse(line: &[u8], depth: Depth) -> Result<Parsed<'_>, serde_json::Error> {
     let trial = || {
-        // Checking a line's encoding once is faster than checking each of its strings.
-        let view = match std::str::from_utf8(line) {
-            Ok(line) => serde_json::from_str(line),
-            Err(_) => serde_json::from_slice(line),
+        let view = match depth {
+            Depth::Whole => view(line)?,
+            Depth::WithoutTransfers => TrialView::from(view::<TrialView<'_, Unread>>(line)?),
         };
-        view.map(|view| Parsed::Line(LineView::Trial(Box::new(view))))
+        Ok(Parsed::Line(LineView::Trial(Box::new(view))))
     };
     // A tagged enum is buffered before it is read, so a line that says at once what it is is
     // read three times as fast without one.
@@ -174,6 +173,14 @@ fn parse(line: &[u8]) -> Result<Parsed<'_>, serde_json::Error> {
         Line::Trial(_) => trial(),
         Line::Header(header) => Ok(Parsed::Header(header)),
         Line::End(end) => Ok(Parsed::Line(LineView::End(end))),
+    }
+}
+
+fn view<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, serde_json::Error> {
+    // Checking a line's encoding once is faster than checking each of its strings.
+    match std::str::from_utf8(line) {
+        Ok(line) => serde_json::from_str(line),
+        Err(_) => serde_json::from_slice(line),
     }
 }
 
@@ -212,7 +219,7 @@ mod tests {
         let mut scan = Scan::open(path)?;
         let (mut found, mut block) = (vec![], Block::default());
         while scan.next_block(&mut block)? {
-            block.lines(path, &scan.header().clone(), |line| match line {
+            block.lines(path, &scan.header().clone(), Depth::Whole, |line| match line {
                 LineView::Trial(trial) => found.push(trial.round),
                 LineView::End(_) => panic!("{line:?}"),
             })?;
@@ -266,9 +273,11 @@ mod tests {
         // Through a map, which sorts the keys.
         let sorted: serde_json::Value = serde_json::from_str(&text).unwrap();
         for text in [text, sorted.to_string()] {
-            let parsed = parse(text.as_bytes()).unwrap();
-            let Parsed::Line(LineView::Trial(view)) = parsed else { panic!("{text}") };
-            assert_eq!(*view, TrialView::from(&record));
+            for depth in [Depth::Whole, Depth::WithoutTransfers] {
+                let parsed = parse(text.as_bytes(), depth).unwrap();
+                let Parsed::Line(LineView::Trial(view)) = parsed else { panic!("{text}") };
+                assert_eq!(*view, TrialView::from(&record));
+            }
         }
     }
 

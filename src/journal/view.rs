@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use smallvec::SmallVec;
 
 use super::record::{BuildRecord, Collected, Difference, Outcome, StepOutput, TrialRecord};
 use crate::registry::{CacheSize, Direction, Flow, Kind};
@@ -30,9 +31,10 @@ impl<'a> From<&'a String> for Text<'a> {
     }
 }
 
-/// One trial line. Fields are as in [`TrialRecord`].
+/// One trial line. Fields are as in [`TrialRecord`]; `T` is what is read of a vertex' transfers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct TrialView<'a> {
+#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
+pub struct TrialView<'a, T = Vec<TransferView<'a>>> {
     pub round: u32,
     #[serde(borrow)]
     pub strategy: Text<'a>,
@@ -42,7 +44,8 @@ pub struct TrialView<'a> {
     #[serde(default)]
     pub builder: Option<Text<'a>>,
     pub outcome: Outcome,
-    pub builds: Vec<BuildView<'a>>,
+    #[serde(borrow)]
+    pub builds: Vec<BuildView<'a, T>>,
     pub engine_start: Option<Nanos>,
     pub checkout: Nanos,
     /// Seldom there, so nothing of it is borrowed.
@@ -53,11 +56,13 @@ pub struct TrialView<'a> {
 
 /// One build. Fields are as in [`BuildRecord`].
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct BuildView<'a> {
+#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
+pub struct BuildView<'a, T = Vec<TransferView<'a>>> {
     #[serde(borrow)]
     pub target: Option<Text<'a>>,
     pub wall: Nanos,
-    pub trace: TraceView<'a>,
+    #[serde(borrow)]
+    pub trace: TraceView<'a, T>,
     #[serde(default)]
     pub import_errors: Vec<Text<'a>>,
     #[serde(default)]
@@ -67,23 +72,25 @@ pub struct BuildView<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct TraceView<'a> {
+#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
+pub struct TraceView<'a, T = Vec<TransferView<'a>>> {
     #[serde(borrow)]
-    pub vertices: Vec<VertexView<'a>>,
+    pub vertices: Vec<VertexView<'a, T>>,
 }
 
 /// One vertex. Fields are as in [`Vertex`].
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct VertexView<'a> {
+#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
+pub struct VertexView<'a, T = Vec<TransferView<'a>>> {
     #[serde(borrow)]
     pub digest: Text<'a>,
     pub name: Text<'a>,
     #[serde(default)]
-    pub inputs: Vec<Text<'a>>,
+    pub inputs: SmallVec<[Text<'a>; 2]>,
     pub cached: bool,
-    pub intervals: Vec<Interval>,
+    pub intervals: SmallVec<[Interval; 2]>,
     #[serde(default)]
-    pub transfers: Vec<TransferView<'a>>,
+    pub transfers: T,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -204,7 +211,7 @@ impl<'a> From<&'a Vertex> for VertexView<'a> {
             name: Text::from(&vertex.name),
             inputs: vertex.inputs.iter().map(Text::from).collect(),
             cached: vertex.cached,
-            intervals: vertex.intervals.clone(),
+            intervals: SmallVec::from_slice(&vertex.intervals),
             transfers: transfers
                 .map(|row| TransferView {
                     id: Text::from(&row.id),

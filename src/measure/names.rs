@@ -9,7 +9,7 @@ pub struct Name(u32);
 /// Every distinct string, numbered in the order of first sight.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    numbers: HashMap<Box<str>, Name>,
+    numbers: HashMap<Box<str>, Name, foldhash::fast::RandomState>,
     texts: Vec<Box<str>>,
 }
 

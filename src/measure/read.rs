@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::journal::{Block, End, Header, JournalError, LineView, Scan};
+use crate::journal::{Block, Depth, End, Header, JournalError, LineView, Scan};
 
 use super::rows::Rows;
 
@@ -22,7 +22,7 @@ pub struct Read {
 const MOST_THREADS: usize = 16;
 
 /// Reads the journal at `path`.
-pub fn read(path: &Path) -> Result<Read, JournalError> {
+pub fn read(path: &Path, depth: Depth) -> Result<Read, JournalError> {
     let scan = Scan::open(path)?;
     let header = scan.header().clone();
     let scan = Mutex::new(scan);
@@ -32,8 +32,8 @@ pub fn read(path: &Path) -> Result<Read, JournalError> {
     let threads = cores.min(MOST_THREADS).min((size >> 20) as usize).max(1);
     let results: Vec<Result<Vec<Reduced>, JournalError>> = std::thread::scope(|scope| {
         let workers: Vec<_> =
-            (1..threads).map(|_| scope.spawn(|| reduce(path, &scan, &header))).collect();
-        let own = reduce(path, &scan, &header);
+            (1..threads).map(|_| scope.spawn(|| reduce(path, &scan, &header, depth))).collect();
+        let own = reduce(path, &scan, &header, depth);
         let others = workers.into_iter().map(|worker| {
             // A panic of a worker is ours.
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -74,7 +74,12 @@ struct Reduced {
 }
 
 /// Takes blocks until none is left.
-fn reduce(path: &Path, scan: &Mutex<Scan>, header: &Header) -> Result<Vec<Reduced>, JournalError> {
+fn reduce(
+    path: &Path,
+    scan: &Mutex<Scan>,
+    header: &Header,
+    depth: Depth,
+) -> Result<Vec<Reduced>, JournalError> {
     let mut block = Block::default();
     let mut reduced = vec![];
     loop {
@@ -85,7 +90,7 @@ fn reduce(path: &Path, scan: &Mutex<Scan>, header: &Header) -> Result<Vec<Reduce
         }
         let mut rows = Rows::new(header);
         let mut end = None;
-        block.lines(path, header, |line| match line {
+        block.lines(path, header, depth, |line| match line {
             LineView::Trial(trial) => rows.add(&trial),
             LineView::End(found) => end = Some(found),
         })?;

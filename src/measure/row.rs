@@ -236,9 +236,11 @@ fn add_steps(
             StepState::Rebuilt => Phase::Steps,
             StepState::Cached | StepState::Lazy => Phase::CachePull,
         };
-        let time = activities
+        let first = activities.partition_point(|(vertex, _)| *vertex < place);
+        let time = activities[first..]
             .iter()
-            .filter(|(vertex, activity)| *vertex == place && activity.phase == wanted)
+            .take_while(|(vertex, _)| *vertex == place)
+            .filter(|(_, activity)| activity.phase == wanted)
             .map(|(_, activity)| activity.interval.end.saturating_sub(activity.interval.start))
             .sum();
         let known = steps.iter().position(|known| known.name == name);

@@ -6,13 +6,15 @@ use crate::trace::{Interval, bracketed};
 use super::Phase;
 
 /// What went on in a build, each activity with the place of its vertex in the trace.
+///
+/// Sorted by place.
 pub fn activities_of(build: &BuildView<'_>) -> Vec<(usize, Activity)> {
     let imports = imports(build);
-    let vertices = build.trace.vertices.iter().enumerate();
-    let each = vertices.flat_map(|(place, vertex)| {
-        activities(vertex, imports).into_iter().map(move |activity| (place, activity))
-    });
-    each.collect()
+    let mut found = vec![];
+    for (place, vertex) in build.trace.vertices.iter().enumerate() {
+        each_activity(vertex, imports, |activity| found.push((place, activity)));
+    }
+    found
 }
 
 /// Whether the build read any cache manifest. Without one, a cached step was found in the
@@ -34,18 +36,23 @@ pub struct Activity {
 ///
 /// `imports` is [`imports`] of its build.
 pub fn activities(vertex: &VertexView<'_>, imports: bool) -> Vec<Activity> {
+    let mut found = vec![];
+    each_activity(vertex, imports, |activity| found.push(activity));
+    found
+}
+
+fn each_activity(vertex: &VertexView<'_>, imports: bool, mut found: impl FnMut(Activity)) {
     let kind = phase_of(vertex);
     let own = match kind {
         Phase::CachePull if !imports && !is_fetched(vertex) => Phase::Other,
         own => own,
     };
-    let mut found = vec![];
     let mut holes = vec![];
     for row in &vertex.transfers {
         if let Some(phase) = phase_of_row(kind, row.id.as_str())
             && row.interval.start < row.interval.end
         {
-            found.push(Activity { phase, interval: row.interval });
+            found(Activity { phase, interval: row.interval });
             holes.push(row.interval);
         }
     }
@@ -58,15 +65,14 @@ pub fn activities(vertex: &VertexView<'_>, imports: bool) -> Vec<Activity> {
             }
             if start < hole.start {
                 let interval = Interval { start, end: hole.start };
-                found.push(Activity { phase: own, interval });
+                found(Activity { phase: own, interval });
             }
             start = start.max(hole.end);
         }
         if start < interval.end {
-            found.push(Activity { phase: own, interval: Interval { start, end: interval.end } });
+            found(Activity { phase: own, interval: Interval { start, end: interval.end } });
         }
     }
-    found
 }
 
 /// The vertices that a cache exporter makes (buildkit `cache/remotecache`, `Name`).

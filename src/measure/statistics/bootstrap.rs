@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Beta, Distribution};
 
 use super::median;
 use super::rank::upper_tail;
@@ -20,11 +21,10 @@ use super::rank::upper_tail;
 /// The level of every interval.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// Resamples of a sample; fewer for huge ones, whose intervals are narrow anyway.
+/// Resamples of a sample.
 const RESAMPLES: usize = 9_999;
-const FEWEST_RESAMPLES: usize = 999;
-/// Draws that one sample size may cost.
-const DRAWS: usize = 20_000_000;
+/// Resamples of larger samples are not drawn value by value.
+const DRAWN_WHOLE: usize = 100;
 
 /// A closed range of a quantity, `low <= high`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,32 +101,53 @@ pub(super) fn tail(samples: usize) -> f64 {
 }
 
 /// For each resample of `size` values, which places of the sorted sample are its middle two.
+///
+/// The places that a resample draws are `size` independent uniform numbers, cut to whole ones. The
+/// one in the middle of so many is Beta distributed, and the next one is the least of those above
+/// it (David and Nagaraja, *Order Statistics*, 3rd ed. 2003, §2.1 and §2.5), so two draws do for all.
 fn middles(size: usize) -> Vec<(u32, u32)> {
-    let resamples = (DRAWS / size).clamp(FEWEST_RESAMPLES, RESAMPLES);
     let mut random = ChaCha8Rng::seed_from_u64(size as u64);
-    let mut counts = vec![0_u32; size];
+    if size <= DRAWN_WHOLE {
+        let mut counts = vec![0_u32; size];
+        return (0..RESAMPLES).map(|_| middle_of_drawn(&mut counts, &mut random)).collect();
+    }
+    let (low, high) = ((size - 1) / 2, size / 2);
+    // Both parameters are positive: `low < size`.
+    let Ok(beta) = Beta::new((low + 1) as f64, (size - low) as f64) else { return vec![] };
+    let place = |share: f64| ((share * size as f64) as u32).min(size as u32 - 1);
+    let middle = |_| {
+        let first: f64 = beta.sample(&mut random);
+        if low == high {
+            return (place(first), place(first));
+        }
+        // Of the larger ones as many as lie above `low` are uniform between `first` and 1.
+        let above = random.random::<f64>().powf(1.0 / (size - high) as f64);
+        (place(first), place(1.0 - (1.0 - first) * above))
+    };
+    (0..RESAMPLES).map(middle).collect()
+}
+
+/// Draws one resample value by value.
+fn middle_of_drawn(counts: &mut [u32], random: &mut ChaCha8Rng) -> (u32, u32) {
+    let size = counts.len();
     let (low, high) = ((size - 1) / 2, size / 2);
     let bound = u32::try_from(size).unwrap_or(u32::MAX);
-    (0..resamples)
-        .map(|_| {
-            counts.fill(0);
-            for _ in 0..size {
-                counts[random.random_range(0..bound) as usize] += 1;
-            }
-            let mut seen = 0;
-            let mut first = None;
-            for (place, count) in (0..bound).zip(&counts) {
-                seen += *count as usize;
-                if first.is_none() && seen > low {
-                    first = Some(place);
-                }
-                if seen > high {
-                    return (first.unwrap_or(place), place);
-                }
-            }
-            (bound - 1, bound - 1)
-        })
-        .collect()
+    counts.fill(0);
+    for _ in 0..size {
+        counts[random.random_range(0..bound) as usize] += 1;
+    }
+    let mut seen = 0;
+    let mut first = None;
+    for (place, count) in (0..bound).zip(&*counts) {
+        seen += *count as usize;
+        if first.is_none() && seen > low {
+            first = Some(place);
+        }
+        if seen > high {
+            return (first.unwrap_or(place), place);
+        }
+    }
+    (bound - 1, bound - 1)
 }
 
 #[cfg(test)]
@@ -159,6 +180,28 @@ mod tests {
             assert!((tail(samples) - share).abs() < 2e-5, "{samples}: {}", tail(samples));
         }
         assert!((tail(1_000_000) - 0.025).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_middle_that_is_drawn_at_once_is_where_one_of_whole_resamples_is() {
+        for size in [DRAWN_WHOLE + 1, DRAWN_WHOLE + 2] {
+            let mut random = ChaCha8Rng::seed_from_u64(1);
+            let mut counts = vec![0; size];
+            let whole: Vec<(u32, u32)> =
+                (0..RESAMPLES).map(|_| middle_of_drawn(&mut counts, &mut random)).collect();
+            let at_once = middles(size);
+            for share in [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98] {
+                let quantile = |places: &[(u32, u32)], of: fn(&(u32, u32)) -> u32| {
+                    let mut sorted: Vec<u32> = places.iter().map(of).collect();
+                    sorted.sort_unstable();
+                    i64::from(sorted[(share * RESAMPLES as f64) as usize])
+                };
+                for of in [|p: &(u32, u32)| p.0, |p: &(u32, u32)| p.1, |p: &(u32, u32)| p.1 - p.0] {
+                    let (one, other) = (quantile(&whole, of), quantile(&at_once, of));
+                    assert!((one - other).abs() <= 1, "{size}, {share}: {one}, {other}");
+                }
+            }
+        }
     }
 
     proptest! {
