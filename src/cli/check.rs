@@ -35,6 +35,11 @@ pub struct CheckArgs {
 
 pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     let loaded = args.scenario.as_deref().map(scenario::load).transpose()?;
+    let dockerfile = match (&args.dockerfile, &loaded) {
+        (Some(path), _) => Dockerfile::named(path)?,
+        (None, Some(loaded)) => Dockerfile::of(loaded),
+        (None, None) => Dockerfile::at(Path::new("Dockerfile")),
+    };
     let tolerances = args.gate.tolerances(loaded.as_ref().map(|loaded| &loaded.scenario.check))?;
     let scenario = Scan::open(&args.candidate)?.header().scenario.clone();
     // Side by side, so that no core waits while the other sums a journal up.
@@ -49,11 +54,6 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         checked.warnings.extend(scenario_of(&analysis, loaded)?);
         checked.findings.extend(assertions(&loaded.scenario, &analysis));
     }
-    let dockerfile = match (&args.dockerfile, &loaded) {
-        (Some(path), _) => Dockerfile::at(path),
-        (None, Some(loaded)) => Dockerfile::of(loaded),
-        (None, None) => Dockerfile::at(Path::new("Dockerfile")),
-    };
     let told = Told {
         checked: &checked,
         analysis: &analysis,

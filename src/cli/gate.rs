@@ -23,6 +23,8 @@ pub enum GateError {
     OtherScenario { path: PathBuf, scenario: String, journal: String },
     #[error("{flag} goes with one scenario, not several\n  run the scenarios one by one")]
     OneScenario { flag: &'static str },
+    #[error("cannot read the Dockerfile {path}: {source}\n  name the one that annotations point into", path = path.display())]
+    Dockerfile { path: PathBuf, source: std::io::Error },
     #[error("{path} holds no trial that was built; it cannot be a baseline", path = path.display())]
     Empty { path: PathBuf },
 }
@@ -75,7 +77,7 @@ pub struct Gate {
     /// The chance of a time verdict where nothing changed [default: 0.01]
     #[arg(long, value_name = "CHANCE")]
     significance_level: Option<f64>,
-    /// Write the verdict as Markdown; $GITHUB_STEP_SUMMARY is added to where it is set
+    /// Write the verdict as Markdown; $GITHUB_STEP_SUMMARY is added to where it is set, and never replaced
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
     /// Write JUnit XML, one case a rule or assertion

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use super::Exit;
-use super::gate::{Annotate, Gate};
+use super::gate::{Annotate, Gate, GateError};
 use crate::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown, plain};
 use crate::check::{Checked, Verdict, line_now, line_of};
 use crate::measure::Analysis;
@@ -33,16 +33,36 @@ impl Dockerfile {
         Self::at(&loaded.source.join(&loaded.scenario.build.dockerfile))
     }
 
-    /// The file at `path`, named as the checkout that annotations are shown in, or this folder, does.
+    /// The file at `path`, which may be absent.
     pub fn at(path: &Path) -> Self {
-        let roots = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from).into_iter();
-        let roots = roots.chain(std::env::current_dir());
-        let roots: Vec<PathBuf> = roots.filter_map(|root| root.canonicalize().ok()).collect();
-        let clean = cleaned(path);
-        let short = roots.iter().find_map(|root| clean.strip_prefix(root).ok()).unwrap_or(&clean);
-        let text = std::fs::read_to_string(path).ok();
-        Self { path: short.display().to_string(), text }
+        Self { path: shown(path), text: text_of(path).ok() }
     }
+
+    /// The file at `path`, which somebody named.
+    pub fn named(path: &Path) -> Result<Self, GateError> {
+        let error = |source| GateError::Dockerfile { path: path.into(), source };
+        Ok(Self { path: shown(path), text: Some(text_of(path).map_err(error)?) })
+    }
+}
+
+/// A Dockerfile's comments may be in any encoding.
+fn text_of(path: &Path) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+}
+
+/// `path` as the checkout that annotations are shown in names it, or this folder, or as it stands.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir();
+    let roots = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from).into_iter();
+    let roots = roots.chain(here.as_ref().ok().cloned());
+    let roots: Vec<PathBuf> = roots.filter_map(|root| root.canonicalize().ok()).collect();
+    let given = here.map_or_else(|_| path.into(), |here| here.join(path));
+    // The file itself, then the link to it: a checkout may be reached, or left, by links.
+    let whole = path.canonicalize().into_iter().chain([cleaned(&given)]);
+    let whole: Vec<PathBuf> = whole.collect();
+    let short = roots.iter().flat_map(|root| whole.iter().map(move |path| path.strip_prefix(root)));
+    let short = short.flatten().next().map(Path::to_path_buf);
+    short.unwrap_or_else(|| cleaned(path)).display().to_string()
 }
 
 /// Without `.` and `name/..`.
@@ -85,11 +105,21 @@ impl Told<'_> {
         if gate.annotate() {
             failed.extend(self.show(&self.annotations()).err());
         }
+        let summary = job_summary();
+        let shared = |path: &Path| summary.as_deref().is_some_and(|summary| same(summary, path));
         for (path, bytes) in self.files(gate) {
-            failed.extend(write(path, &bytes).err().map(anyhow::Error::from));
+            // Other steps of the job write to its summary too.
+            let written = if shared(path) { add(path, &bytes) } else { write(path, &bytes) };
+            failed.extend(written.err().map(anyhow::Error::from));
         }
-        if !checked.findings.is_empty() {
-            add_to_summary(&markdown(checked));
+        if let Some(path) = summary.as_deref()
+            && !checked.findings.is_empty()
+            && !gate.summary.as_deref().is_some_and(shared)
+            && let Err(NotWritten { source, .. }) = add(path, markdown(checked).as_bytes())
+        {
+            // Nobody asked for it by name.
+            let path = path.display();
+            super::say(&format!("note: the job's summary {path} is not written: {source}"));
         }
         let mut failed = failed.into_iter();
         if let Some(first) = failed.next() {
@@ -151,14 +181,22 @@ pub fn in_actions() -> bool {
     std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
 }
 
-/// Nobody asked for the job's summary by name: where it cannot be written that is a note.
-fn add_to_summary(text: &str) {
+fn job_summary() -> Option<PathBuf> {
     let path = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
-    let Some(path) = path.map(PathBuf::from) else { return };
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(&path);
-    if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
-        super::say(&format!("note: the job's summary {} is not written: {error}", path.display()));
-    }
+    path.map(PathBuf::from)
+}
+
+/// Whether both paths lead to one file, be it there or not.
+fn same(one: &Path, other: &Path) -> bool {
+    let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    whole(one).is_some_and(|one| Some(one) == whole(other))
+}
+
+/// Adds to a file's end.
+fn add(path: &Path, bytes: &[u8]) -> Result<(), NotWritten> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    let written = opened.and_then(|mut file| file.write_all(bytes));
+    written.map_err(|source| NotWritten { path: path.into(), source })
 }
 
 /// The whole of a file, or what was there before.

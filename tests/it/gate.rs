@@ -97,6 +97,60 @@ fn files_that_were_asked_for_exist_without_a_baseline_too_and_no_summary_speaks_
 }
 
 #[test]
+fn a_summary_that_is_the_jobs_own_is_added_to_once() {
+    let folder = folder();
+    let summary = folder.path().join("step-summary");
+    let told = |asked: &str, before: &str| {
+        std::fs::write(&summary, before).unwrap();
+        let args = ["check", "bad.jsonl", "--baseline", "good.jsonl", "--summary", asked];
+        let mut command = program(&args, folder.path());
+        let (code, ..) = texts(&command.env("GITHUB_STEP_SUMMARY", &summary).output().unwrap());
+        assert_eq!(code, Some(3));
+        std::fs::read_to_string(&summary).unwrap()
+    };
+    let other = told("elsewhere", "of another step\n");
+    let report = std::fs::read_to_string(folder.path().join("elsewhere")).unwrap();
+    assert_eq!(other, format!("of another step\n{report}"));
+    for asked in [summary.to_str().unwrap(), "step-summary", "./step-summary"] {
+        assert_eq!(told(asked, "of another step\n"), other, "{asked}");
+    }
+}
+
+#[test]
+fn annotations_name_the_dockerfile_as_the_checkout_does_from_any_folder_of_it() {
+    let checkout = folder();
+    let below = checkout.path().join("services/api");
+    std::fs::create_dir_all(below.join("app")).unwrap();
+    let dockerfile = "FROM x\nCOPY . .\nCOPY lock .\nRUN install\nRUN make\n";
+    for path in ["app/Dockerfile", "Dockerfile"] {
+        std::fs::write(below.join(path), dockerfile).unwrap();
+    }
+    let journals = ["check", "../../bad.jsonl", "--baseline", "../../good.jsonl"];
+    let check = |args: &[&str]| {
+        let args = [&journals, args].concat();
+        let mut command = program(&args, &below);
+        command.env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", checkout.path());
+        texts(&command.output().unwrap())
+    };
+    let absolute = below.join("app/Dockerfile");
+    for (args, file) in [
+        (&["--dockerfile", "app/Dockerfile"][..], "services/api/app/Dockerfile"),
+        (&["--dockerfile", "app/../app/Dockerfile"], "services/api/app/Dockerfile"),
+        (&["--dockerfile", absolute.to_str().unwrap()], "services/api/app/Dockerfile"),
+        (&[], "services/api/Dockerfile"),
+    ] {
+        let (_, stdout, stderr) = check(args);
+        assert!(stdout.contains(&format!("::error file={file},line=4,")), "{stdout}{stderr}");
+    }
+    // The default may be absent, one that was named may not.
+    std::fs::remove_file(below.join("Dockerfile")).unwrap();
+    assert!(check(&[]).1.contains("::error file=services/api/Dockerfile"));
+    let (code, stdout, stderr) = check(&["--dockerfile", "nope"]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.contains("cannot read the Dockerfile nope"), "{stderr}");
+}
+
+#[test]
 fn a_baseline_that_cannot_be_one_is_found_out_before_anything_is_built() {
     let folder = folder();
     let scenario = "schema = 1\nname = \"tiny\"\n[build]\n[[commit]]\nmessage = \"first\"\n";
