@@ -1,12 +1,13 @@
 //! What `run` and `check` share: the baseline, the tolerances, and what is asked to be written.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use crate::check::{CheckError, Checked, Tolerances};
 use crate::measure::Analysis;
-use crate::scenario::format::CheckTable;
+use crate::scenario;
+use crate::scenario::format::{CheckTable, Size};
 
 /// A baseline that was asked for and is not there, or a name that cannot be one.
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +18,6 @@ pub enum GateError {
         "{name:?} cannot be a baseline's name\n  use letters, digits, dots, hyphens and underscores"
     )]
     Name { name: String },
-    #[error("the tolerances in {path} cannot be read: {reason}", path = path.display())]
-    Tolerances { path: PathBuf, reason: String },
     #[error("{path} is scenario {scenario:?}, the journal is of {journal:?}\n  name the scenario that was run", path = path.display())]
     OtherScenario { path: PathBuf, scenario: String, journal: String },
     #[error("{flag} goes with one scenario, not several\n  run the scenarios one by one")]
@@ -71,6 +70,9 @@ pub struct Gate {
     /// Share of the baseline's pushed bytes that may be added [default: 0.1]
     #[arg(long, value_name = "SHARE")]
     pushed_tolerance: Option<f64>,
+    /// A change of bytes smaller than this never matters, such as 10MB or 64KiB [default: 64KiB]
+    #[arg(long, value_name = "SIZE")]
+    bytes_tolerance: Option<Size>,
     /// Change of the share of cold's time that is too small to matter [default: 0.1]
     #[arg(long, value_name = "SHARE")]
     noise_threshold: Option<f64>,
@@ -168,12 +170,12 @@ impl Gate {
             tolerances = tolerances.with(table)?;
         }
         if let Some(path) = &self.tolerances {
-            tolerances = tolerances.with(&tolerances_in(path)?)?;
+            tolerances = tolerances.with(&scenario::tolerances(path)?)?;
         }
         let flags = CheckTable {
             pulled: self.pulled_tolerance,
             pushed: self.pushed_tolerance,
-            bytes: None,
+            bytes: self.bytes_tolerance.clone(),
             time: self.noise_threshold,
             significance: self.significance_level,
         };
@@ -197,23 +199,4 @@ impl Gate {
     pub fn wanted(&self) -> bool {
         self.one_file().is_some() || self.annotations == Annotate::Always
     }
-}
-
-fn tolerances_in(path: &Path) -> Result<CheckTable, GateError> {
-    let error = |reason: String| GateError::Tolerances { path: path.into(), reason };
-    let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
-    let mut table: toml::Table = toml::from_str(&text).map_err(|e| error(e.to_string()))?;
-    let table = match table.remove("check") {
-        Some(toml::Value::Table(check)) => check,
-        Some(_) => return Err(error("`check` is no table".into())),
-        None => table,
-    };
-    let table: CheckTable =
-        toml::Value::Table(table).try_into().map_err(|e: toml::de::Error| error(e.to_string()))?;
-    if let Some(crate::scenario::format::Size::Text(size)) = &table.bytes
-        && crate::scenario::format::Size::parse(size).is_none()
-    {
-        return Err(error(format!("`{size}` is no size")));
-    }
-    Ok(table)
 }

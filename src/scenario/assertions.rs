@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::check::{tables, text, texts};
 use super::diagnostic::{Findings, did_you_mean};
-use super::format::{Size, default_strategies};
+use super::format::{SIZES, Size, default_strategies};
 
 /// Globs, shares and sizes of assertions, and of `[check]`.
 pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
@@ -26,15 +26,20 @@ pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
                 out.add(span, "an assertion that asks nothing".into(), Some(remedy.into()));
             }
             sizes(table, &["max-pulled", "max-pushed", "max-cache-size"], out);
-            shares(table, &["min-reuse"], 1.0, out);
-            shares(table, &["max-ratio-to-cold"], f64::MAX, out);
+            numbers(table, &["min-reuse"], PART, out);
+            numbers(table, &["max-ratio-to-cold"], SHARE, out);
         }
     }
     if let Some(table) = document.get("check").and_then(|check| check.get_ref().as_table()) {
-        sizes(table, &["bytes"], out);
-        shares(table, &["pulled", "pushed", "time"], f64::MAX, out);
-        shares(table, &["significance"], 1.0, out);
+        tolerances(table, out);
     }
+}
+
+/// What `[check]` holds, in a scenario or in a file of its own.
+pub(super) fn tolerances(table: &DeTable<'_>, out: &mut Findings<'_>) {
+    sizes(table, &["bytes"], out);
+    numbers(table, &["pulled", "pushed", "time"], SHARE, out);
+    numbers(table, &["significance"], CHANCE, out);
 }
 
 /// An assertion of strategies that are never played would hold unasked.
@@ -66,13 +71,30 @@ fn sizes(table: &DeTable<'_>, keys: &[&str], out: &mut Findings<'_>) {
         if let Some((value, size)) = table.get(*key).and_then(text)
             && Size::parse(size).is_none()
         {
-            let remedy = "a number of bytes, or one with a unit: B, kB, MB, GB, KiB, MiB, GiB";
-            out.add(value.span(), format!("`{size}` is no size"), Some(remedy.into()));
+            out.add(value.span(), format!("`{size}` is no size"), Some(SIZES.into()));
         }
     }
 }
 
-fn shares(table: &DeTable<'_>, keys: &[&str], most: f64, out: &mut Findings<'_>) {
+/// The numbers that a key may have, in words too.
+#[derive(Clone, Copy)]
+struct Allowed {
+    holds: fn(f64) -> bool,
+    remedy: &'static str,
+}
+
+const PART: Allowed =
+    Allowed { holds: |number| (0.0..=1.0).contains(&number), remedy: "a share, 0 to 1" };
+const SHARE: Allowed = Allowed {
+    holds: |number| (0.0..=f64::MAX).contains(&number),
+    remedy: "a share, 0 or more: 0.1 is 10 %",
+};
+const CHANCE: Allowed = Allowed {
+    holds: |number| number > 0.0 && number < 1.0,
+    remedy: "a chance above 0 and below 1: 0.01 is 1 %",
+};
+
+fn numbers(table: &DeTable<'_>, keys: &[&str], allowed: Allowed, out: &mut Findings<'_>) {
     for key in keys {
         let Some(value) = table.get(*key) else { continue };
         let number = match value.get_ref() {
@@ -80,12 +102,9 @@ fn shares(table: &DeTable<'_>, keys: &[&str], most: f64, out: &mut Findings<'_>)
             DeValue::Integer(integer) => integer.as_str().replace('_', "").parse::<f64>().ok(),
             _ => continue,
         };
-        if !number.is_some_and(|number| (0.0..=most).contains(&number)) {
-            let remedy = match most {
-                1.0 => "a share, 0 to 1",
-                _ => "a share, 0 or more: 0.1 is 10 %",
-            };
-            out.add(value.span(), format!("`{key}` is out of range"), Some(remedy.into()));
+        if !number.is_some_and(allowed.holds) {
+            let message = format!("`{key}` is out of range");
+            out.add(value.span(), message, Some(allowed.remedy.into()));
         }
     }
 }

@@ -179,6 +179,22 @@ pub enum Size {
     Text(String),
 }
 
+/// What is a size, for who wrote something else.
+pub const SIZES: &str = "a number of bytes, or one with a unit: B, kB, MB, GB, KiB, MiB, GiB";
+
+/// Text that is no size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no size\n  {SIZES}")]
+pub struct SizeError;
+
+impl std::str::FromStr for Size {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        Self::parse(text).map(|bytes| Self::Bytes(bytes.0)).ok_or(SizeError)
+    }
+}
+
 impl Size {
     /// `None` where the text is no size.
     pub fn parse(text: &str) -> Option<crate::units::Bytes> {

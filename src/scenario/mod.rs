@@ -6,14 +6,18 @@
 
 use std::path::{Path, PathBuf};
 
+use toml::de::DeTable;
+
 mod assertions;
 pub mod check;
 mod diagnostic;
 pub mod format;
 mod shape;
+mod tolerances;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use format::Scenario;
+pub use tolerances::tolerances;
 
 use diagnostic::Findings;
 
@@ -29,11 +33,7 @@ pub struct Loaded {
 
 /// Reads a scenario file; on failure, everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        Diagnostics::whole_file(path, format!("the scenario cannot be read: {error}"))
-    })?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| Diagnostics::whole_file(path, format!("not a UTF-8 text: {error}")))?;
+    let text = read(path, "the scenario")?;
     let scenario = parse(path, &text)?;
 
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -53,21 +53,41 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
     Ok(Loaded { scenario, path: path.into(), source })
 }
 
+/// The text of the file at `path`; `name` is what it is called.
+fn read(path: &Path, name: &str) -> Result<String, Diagnostics> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        Diagnostics::whole_file(path, format!("{name} cannot be read: {error}"))
+    })?;
+    String::from_utf8(bytes)
+        .map_err(|error| Diagnostics::whole_file(path, format!("not a UTF-8 text: {error}")))
+}
+
 /// Everything that the text alone decides; `path` only names it in the diagnostics.
 pub fn parse(path: &Path, text: &str) -> Result<Scenario, Diagnostics> {
+    read_as(path, text, |document, findings| {
+        shape::check(document, &schema(), "the scenario", findings);
+        check::check(document, findings);
+    })
+}
+
+/// A document that `look` finds nothing wrong with.
+fn read_as<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    look: impl FnOnce(&DeTable<'_>, &mut Findings<'_>),
+) -> Result<T, Diagnostics> {
     let mut findings = Findings::new(path, text);
-    let (document, errors) = toml::de::DeTable::parse_recoverable(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         findings.add(error.span().unwrap_or(0..0), error.message().to_owned(), None);
     }
     // What the parser made up to recover would be blamed on the author.
     if errors.is_empty() {
-        shape::check(&document, &schema(), &mut findings);
-        check::check(document.get_ref(), &mut findings);
+        look(document.get_ref(), &mut findings);
     }
     if findings.is_empty() {
         match toml::from_str(text) {
-            Ok(scenario) => return Ok(scenario),
+            Ok(read) => return Ok(read),
             Err(error) => {
                 findings.add(error.span().unwrap_or(0..0), error.message().to_owned(), None)
             }
@@ -79,7 +99,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Scenario, Diagnostics> {
 /// Line and column, both from 1, of an edit in a scenario file that still reads as it did.
 pub fn edit_position(path: &Path, commit: usize, edit: usize) -> Option<(usize, usize)> {
     let text = std::fs::read_to_string(path).ok()?;
-    let document = toml::de::DeTable::parse(&text).ok()?;
+    let document = DeTable::parse(&text).ok()?;
     let commits = document.get_ref().get("commit")?.get_ref().as_array()?;
     let edits = commits.get(commit)?.get_ref().as_table()?.get("edits")?.get_ref().as_array()?;
     Some(diagnostic::line_and_column(&text, edits.get(edit)?.span().start))

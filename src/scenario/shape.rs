@@ -18,9 +18,14 @@ pub(super) const EDIT_KINDS: [&str; 11] = [
     "generate",
 ];
 
-pub(super) fn check(document: &Spanned<DeTable<'_>>, schema: &Json, findings: &mut Findings<'_>) {
-    let walk = Walk { root: schema };
-    walk.table(document.get_ref(), 0..0, schema, "the scenario", findings);
+/// Holds `document` against `schema`; `name` is what the file is called.
+pub(super) fn check(
+    document: &DeTable<'_>,
+    schema: &Json,
+    name: &str,
+    findings: &mut Findings<'_>,
+) {
+    Walk { root: schema }.table(document, 0..0, schema, name, findings);
 }
 
 struct Walk<'schema> {

@@ -101,6 +101,67 @@ fn every_tolerance_and_assertion_is_read_whole_or_with_a_fraction() {
 }
 
 #[test]
+fn a_chance_is_above_0_and_below_1() {
+    let check = |value: &str| {
+        let text = format!(
+            "schema = 1\nname = \"a\"\n[build]\n[check]\nsignificance = {value}\n[[commit]]\nmessage = \"a\"\n"
+        );
+        parse(Path::new("a.toml"), &text).err().map(|mistakes| mistakes.to_string())
+    };
+    assert_eq!(check("0.5"), None);
+    for value in ["0", "0.0", "1", "1.0", "-0.1", "nan"] {
+        let mistake = check(value).unwrap();
+        let said = "a.toml:5:16: `significance` is out of range";
+        assert!(mistake.starts_with(said), "{mistake}");
+        assert!(mistake.ends_with("a chance above 0 and below 1: 0.01 is 1 %"), "{mistake}");
+    }
+}
+
+#[test]
+fn tolerances_are_read_bare_or_under_their_heading_and_mistakes_have_a_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        tolerances(&path).map_err(|mistakes| {
+            let first = mistakes.0.into_iter().next().unwrap();
+            let remedy = first.remedy.unwrap_or_default();
+            format!("{}:{}: {} | {remedy}", first.line, first.column, first.message)
+        })
+    };
+    for text in ["pulled = 0.5\nbytes = \"1 MB\"\n", "[check]\npulled = 0.5\nbytes = 1000000\n"] {
+        let table = read(text).unwrap();
+        assert_eq!((table.pulled, table.pushed), (Some(0.5), None));
+        assert_eq!(table.bytes.unwrap().bytes().0, 1_000_000);
+    }
+    assert_eq!(read("").unwrap().pulled, None);
+    for (text, said) in [
+        ("pulled = -1", "1:10: `pulled` is out of range | a share, 0 or more: 0.1 is 10 %"),
+        ("\nbyts = 3", "2:1: unknown key `byts` in the tolerances | did you mean `bytes`?"),
+        (
+            "bytes = \"3 XB\"",
+            "1:9: `3 XB` is no size | a number of bytes, or one with a unit: B, kB, MB, GB, KiB, MiB, GiB",
+        ),
+        ("bytes = -3", "1:9: `bytes` is -3, out of range | from 0 to 9223372036854775807"),
+        (
+            "[check]\nsignificance = 1.0",
+            "2:16: `significance` is out of range | a chance above 0 and below 1: 0.01 is 1 %",
+        ),
+        (
+            "pulled = 0.5\n[check]\ntime = 0.2",
+            "1:1: `pulled` is not under `[check]` | move it below that heading, or leave the heading out",
+        ),
+        ("check = 3", "1:9: `check` wants table, not integer | "),
+        ("[check]\ntme = 3", "2:1: unknown key `tme` in check | did you mean `time`?"),
+        ("pulled = ", "1:10: string values must be quoted, expected literal string | "),
+    ] {
+        assert_eq!(read(text).unwrap_err(), said);
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(tolerances(&path).unwrap_err().to_string().contains("the tolerances cannot be read"));
+}
+
+#[test]
 fn the_jq_experiment_reads_with_its_defaults() {
     let text = r#"
         schema = 1

@@ -117,6 +117,31 @@ fn a_summary_that_is_the_jobs_own_is_added_to_once() {
 }
 
 #[test]
+fn tolerances_come_from_flags_or_a_file_whose_mistakes_are_named_by_line() {
+    let folder = folder();
+    let check = |args: &[&str]| {
+        let args = [&["check", "bad.jsonl", "--baseline", "good.jsonl"], args].concat();
+        texts(&program(&args, folder.path()).output().unwrap())
+    };
+    let (_, stdout, _) = check(&[]);
+    assert!(stdout.contains("“edit” pushed:"), "{stdout}");
+    let (_, stdout, stderr) = check(&["--bytes-tolerance", "1 GB"]);
+    assert!(stdout.contains("“edit” reuse:") && !stdout.contains("“edit” pushed:"), "{stderr}");
+    let (code, _, stderr) = check(&["--bytes-tolerance", "3 XB"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("a number of bytes, or one with a unit"), "{stderr}");
+
+    std::fs::write(folder.path().join("t.toml"), "pulled = 0.5\n[check]\nbytes = \"1GB\"\n")
+        .unwrap();
+    let (code, stdout, stderr) = check(&["--tolerances", "t.toml"]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.contains("t.toml:1:1: `pulled` is not under `[check]`"), "{stderr}");
+    std::fs::write(folder.path().join("t.toml"), "[check]\nbytes = \"1GB\"\n").unwrap();
+    let (_, stdout, stderr) = check(&["--tolerances", "t.toml"]);
+    assert!(stdout.contains("“edit” reuse:") && !stdout.contains("“edit” pushed:"), "{stderr}");
+}
+
+#[test]
 fn annotations_name_the_dockerfile_as_the_checkout_does_from_any_folder_of_it() {
     let checkout = folder();
     let below = checkout.path().join("services/api");
