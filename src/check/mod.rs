@@ -20,7 +20,7 @@ mod step;
 mod time;
 mod tolerances;
 
-use crate::measure::Analysis;
+use crate::measure::{Analysis, TrialRow};
 
 pub use assertions::assertions;
 pub use baseline::{pruned, text};
@@ -41,6 +41,10 @@ pub enum CheckError {
     OtherScenario { baseline: String, candidate: String },
     #[error("baseline and run share no commit under a common strategy\n  save a new baseline")]
     NothingShared,
+    #[error(
+        "the run has no trial that was built, so nothing can be held against the baseline\n  play it again, or go on with it: `cachefrom run … --out FOLDER --resume`"
+    )]
+    NothingBuilt,
 }
 
 /// Holds `candidate` against `baseline`.
@@ -57,7 +61,8 @@ pub fn check(
     }
     let pairs = matching::pairs(baseline, candidate);
     if pairs.pairs.is_empty() {
-        return Err(CheckError::NothingShared);
+        let built = candidate.trials.iter().any(TrialRow::built);
+        return Err(if built { CheckError::NothingShared } else { CheckError::NothingBuilt });
     }
     let mut findings: Vec<Finding> = pairs
         .pairs

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use super::Exit;
 use super::gate::{Gate, GateError, Where};
 use super::table::table;
 use super::told::{Dockerfile, NotWritten, Told, write};
+use super::{Exit, journal_path};
 use crate::check::output::{one_line, printable};
 use crate::check::{assertions, comparison, merged, pruned, text};
 use crate::journal::{Outcome, Recorded, Scan};
@@ -18,9 +18,9 @@ use crate::units::Bytes;
 
 #[derive(Debug, Parser)]
 pub struct CheckArgs {
-    /// The journal to check
+    /// The journal to check, or the folder that holds a journal.jsonl
     candidate: PathBuf,
-    /// The journal or saved baseline it is held against
+    /// The journal, folder of one or saved baseline that it is held against
     #[arg(long, required_unless_present = "scenario")]
     baseline: Option<String>,
     /// The scenario that was run: its assertions are held, and its tolerances used
@@ -41,12 +41,13 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         (None, None) => Dockerfile::at(Path::new("Dockerfile")),
     };
     let tolerances = args.gate.tolerances(loaded.as_ref().map(|loaded| &loaded.scenario.check))?;
-    let scenario = Scan::open(&args.candidate)?.header().scenario.clone();
+    let candidate = journal_path(&args.candidate);
+    let scenario = Scan::open(&candidate)?.header().scenario.clone();
     // Side by side, so that no core waits while the other sums a journal up.
     let (analysis, baseline) = std::thread::scope(|scope| {
-        let candidate = scope.spawn(|| Analysis::read_for_check(&args.candidate));
+        let read = scope.spawn(|| Analysis::read_for_check(&candidate));
         let baseline = args.gate.baseline(args.baseline.as_deref(), &scenario);
-        (candidate.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), baseline)
+        (read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), baseline)
     });
     let (analysis, baseline) = (analysis?, baseline?);
     let (mut checked, refused) = baseline.check(&analysis, &tolerances);
@@ -78,7 +79,7 @@ fn scenario_of(analysis: &Analysis, loaded: &Loaded) -> Result<Option<String>, G
 
 #[derive(Debug, Parser)]
 pub struct CompareArgs {
-    /// Journals or saved baselines; the others are held against the first
+    /// Journals, folders of them or saved baselines; the others are held against the first
     #[arg(required = true, num_args = 2..)]
     runs: Vec<String>,
     #[command(flatten)]
@@ -88,7 +89,7 @@ pub struct CompareArgs {
 pub fn compare(args: &CompareArgs) -> anyhow::Result<Exit> {
     let mut runs = vec![];
     for name in &args.runs {
-        let path = args.place.find(name).unwrap_or_else(|| name.into());
+        let path = args.place.find(name).unwrap_or_else(|| journal_path(Path::new(name)));
         let mut run = Analysis::read(&path)?;
         run.header.commits.iter_mut().for_each(|c| c.message = one_line(&c.message));
         runs.push((name.clone(), run));
@@ -98,7 +99,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<Exit> {
 
 #[derive(Debug, Parser)]
 pub struct MergeArgs {
-    /// The journals of one run's parts
+    /// The journals of one run's parts, or the folders that hold them
     #[arg(required = true)]
     journals: Vec<PathBuf>,
     /// The journal that is written; must not exist
@@ -112,7 +113,9 @@ pub struct MergeArgs {
 pub fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let mut parts = vec![];
     for path in &args.journals {
-        parts.push((path.clone(), Recorded::read(path)?));
+        let path = journal_path(path);
+        let recorded = Recorded::read(&path)?;
+        parts.push((path, recorded));
     }
     let (header, trials, end) = merged(&parts, args.mixed)?;
     if args.out.exists() {
@@ -135,6 +138,7 @@ enum BaselineCommand {
     Save {
         /// The name it is found by
         name: String,
+        /// A journal, or the folder that holds a journal.jsonl
         journal: PathBuf,
         #[command(flatten)]
         place: Where,
@@ -154,7 +158,9 @@ enum BaselineCommand {
 
 pub fn baseline(args: &BaselineArgs) -> anyhow::Result<Exit> {
     match &args.command {
-        BaselineCommand::Save { name, journal, place } => save(&place.file(name)?, journal),
+        BaselineCommand::Save { name, journal, place } => {
+            save(&place.file(name)?, &journal_path(journal))
+        }
         BaselineCommand::List { place } => list(place),
         BaselineCommand::Show { name, place } => {
             let saved = place.file(name)?;

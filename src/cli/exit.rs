@@ -62,7 +62,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<CheckError>() {
         return match error {
             CheckError::OtherScenario { .. } => Exit::Usage,
-            CheckError::NothingShared => Exit::NothingToDo,
+            CheckError::NothingShared | CheckError::NothingBuilt => Exit::NothingToDo,
         };
     }
     let usage = error.downcast_ref::<GateError>().is_some()

@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 use globset::{Glob, GlobMatcher};
 use serde_json::json;
 
-use super::Exit;
+use super::{Exit, journal_path};
 use crate::explain::{self, TrialMisses, advice, costs, explain};
 use crate::measure::Analysis;
 use crate::units::Nanos;
@@ -47,11 +47,6 @@ pub enum ExplainError {
     Dockerfile { path: PathBuf, source: std::io::Error },
     #[error("--step {pattern:?} is not a pattern: {source}")]
     Pattern { pattern: String, source: globset::Error },
-}
-
-/// The journal that `named` is, or holds.
-pub fn journal_path(named: &Path) -> PathBuf {
-    if named.is_dir() { named.join("journal.jsonl") } else { named.to_owned() }
 }
 
 /// Refuses a strategy that the journal does not have.

@@ -1,9 +1,10 @@
 //! What `run` and `check` share: the baseline, the tolerances, and what is asked to be written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::journal_path;
 use crate::check::{CheckError, Checked, Tolerances};
 use crate::measure::Analysis;
 use crate::scenario;
@@ -12,7 +13,7 @@ use crate::scenario::format::{CheckTable, Size};
 /// A baseline that was asked for and is not there, or a name that cannot be one.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
-    #[error("there is no baseline {name:?}: neither a file of that path nor {saved}\n  save one with `cachefrom baseline save`, or pass --baseline-lenient", saved = saved.display())]
+    #[error("there is no baseline {name:?}: neither a journal at that path nor {saved}\n  save one with `cachefrom baseline save`, or pass --baseline-lenient", saved = saved.display())]
     Missing { name: String, saved: PathBuf },
     #[error(
         "{name:?} cannot be a baseline's name\n  use letters, digits, dots, hyphens and underscores"
@@ -45,10 +46,10 @@ impl Where {
         Ok(self.baseline_dir.join(format!("{name}.jsonl")))
     }
 
-    /// A journal's path, or a saved baseline's by its name; `None` where there is neither. What looks
-    /// like a name is one, whatever lies in this folder.
+    /// The path of a journal or of its folder, or a saved baseline's name; `None` where there is
+    /// neither. What looks like a name is one, whatever lies in this folder.
     pub fn find(&self, name: &str) -> Option<PathBuf> {
-        let path = Some(PathBuf::from(name)).filter(|path| path.is_file());
+        let path = Some(journal_path(Path::new(name))).filter(|path| path.is_file());
         let saved = self.file(name).ok().filter(|saved| saved.is_file());
         if name.contains('/') || name.ends_with(".jsonl") { path.or(saved) } else { saved.or(path) }
     }

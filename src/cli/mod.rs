@@ -17,7 +17,7 @@ mod table;
 mod told;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -147,6 +147,11 @@ fn doctor(builder: &builder::Builder) -> anyhow::Result<Exit> {
         some => some.iter().map(|address| look(Some(address))).collect::<Result<_, _>>()?,
     };
     print(&texts.join("\n"))
+}
+
+/// The journal that `named` is, or holds.
+fn journal_path(named: &Path) -> PathBuf {
+    if named.is_dir() { named.join("journal.jsonl") } else { named.to_owned() }
 }
 
 /// Where engines live while they run: `cachefrom` in the temporary directory.

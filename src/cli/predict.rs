@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde_json::json;
 
-use super::Exit;
-use super::explain::{ExplainError, Form, journal_path};
+use super::explain::{ExplainError, Form};
 use super::replay::build_arg;
+use super::{Exit, journal_path};
 use crate::explain::{Prediction, brief, predict, sentence};
 use crate::history::working_tree;
 use crate::ignore::clean;

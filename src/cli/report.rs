@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use super::Exit;
+use super::{Exit, journal_path};
 use crate::journal::{Block, Depth, JournalError, LineView, Scan};
 use crate::measure::Analysis;
 use crate::report::files::{self, Format, WriteError};
@@ -133,7 +133,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let mut taken = vec![];
     for journal in &args.journals {
-        let path = if journal.is_dir() { journal.join("journal.jsonl") } else { journal.clone() };
+        let path = journal_path(journal);
         let report =
             read(&path, formats.contains(&Format::Html) || formats.contains(&Format::Charts))?;
         let out = match &args.out {

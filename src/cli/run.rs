@@ -74,7 +74,7 @@ pub struct Play {
     /// Play only this part of the run: slice:M/N or hash:M/N; `merge` joins the journals
     #[arg(long, value_name = "PART")]
     partition: Option<Partition>,
-    /// Hold the run against this journal or saved baseline
+    /// Hold the run against this journal, folder of one or saved baseline
     #[arg(long)]
     baseline: Option<String>,
     #[command(flatten)]

@@ -401,3 +401,53 @@ fn a_saved_baseline_is_the_same_whatever_order_steps_ended_in_and_port_there_was
     };
     assert_eq!(saved(false, 40001), saved(true, 50002));
 }
+
+#[test]
+fn a_run_without_a_built_trial_is_told_to_be_played_and_not_to_be_saved() {
+    let folder = folder();
+    let mut lines = journal(&good(), 1, |_| 1.0);
+    lines.truncate(1);
+    write(folder.path(), "none.jsonl", &lines);
+    let check = |candidate: &str, baseline: &str| {
+        let args = ["check", candidate, "--baseline", baseline];
+        texts(&program(&args, folder.path()).output().unwrap())
+    };
+    let (code, _, stderr) = check("none.jsonl", "good.jsonl");
+    assert_eq!(code, Some(4));
+    assert!(stderr.contains("the run has no trial that was built"), "{stderr}");
+    assert!(stderr.contains("--resume") && !stderr.contains("save"), "{stderr}");
+    let (code, _, stderr) = check("good.jsonl", "none.jsonl");
+    assert_eq!(code, Some(4));
+    assert!(stderr.contains("save a new baseline"), "{stderr}");
+}
+
+#[test]
+fn a_runs_folder_stands_for_its_journal() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    for (name, round) in [("good", 0), ("bad", 0), ("more", 1)] {
+        std::fs::create_dir(at(name)).unwrap();
+        let steps = if name == "bad" { bad() } else { good() };
+        let mut lines = journal(&steps, 2, |_| 1.0);
+        lines.retain(|line| !matches!(line, Line::Trial(trial) if trial.key.round != round));
+        write(&at(name), "journal.jsonl", &lines);
+    }
+    std::fs::create_dir(at("empty")).unwrap();
+    let said = |args: &[&str]| texts(&program(args, folder.path()).output().unwrap());
+    for baseline in ["good", "good/", "./good"] {
+        assert_eq!(said(&["check", "bad", "--baseline", baseline]).0, Some(3), "{baseline}");
+    }
+    let (code, stdout, stderr) = said(&["compare", "good", "bad/"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("missed in bad/"), "{stdout}");
+    assert_eq!(said(&["merge", "good", "more", "--out", "whole.jsonl"]).0, Some(0));
+    // A name is the saved baseline before it is a folder.
+    assert_eq!(said(&["baseline", "save", "bad", "good"]).0, Some(0));
+    assert_eq!(said(&["check", "good", "--baseline", "bad"]).0, Some(0));
+    assert_eq!(said(&["check", "good", "--baseline", "bad/"]).0, Some(0));
+    for args in [&["check", "empty", "--baseline", "good"][..], &["compare", "good", "empty"]] {
+        let (code, _, stderr) = said(args);
+        assert_eq!(code, Some(2));
+        assert!(stderr.contains("empty/journal.jsonl"), "{stderr}");
+    }
+}
