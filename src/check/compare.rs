@@ -2,13 +2,14 @@
 //!
 //! The first is what the others are held against. Like critcmp it decides nothing; it shows.
 
-use crate::measure::statistics::Paired;
+use crate::measure::statistics::{FEWEST_PAIRS, Paired};
 use crate::measure::{Analysis, Cell, CellStep, Place, StepState};
 
 use super::base;
 use super::chance::Hits;
 use super::doubts;
 use super::matching::{StepPair, differences, pairs, place, steps};
+use super::time::{Change, change};
 
 /// A Markdown text that reads well on a terminal too: a table by cell, then what differs by step,
 /// then what makes the comparison weaker. Each run has the name it is shown under.
@@ -50,6 +51,8 @@ pub fn comparison(runs: &[(String, Analysis)]) -> String {
                 "from {first_name} to {name} the machine differs ({differing}): compare reuse, bytes and shares of cold, not seconds"
             ));
         }
+        let edited = doubts::of_scenario_file((first_name, &first.header), &other.header);
+        notes.extend(edited.map(|text| format!("{name}: {text}")));
         let asked = doubts::of_definitions(&first.header, &other.header);
         notes.extend(asked.iter().map(|text| format!("from {first_name} to {name}: {text}")));
         notes.extend(doubts::of_first_in_one(&pairs.first_in_one));
@@ -74,17 +77,22 @@ pub fn comparison(runs: &[(String, Analysis)]) -> String {
     text
 }
 
-const HEAD: [&str; 8] =
-    ["cell", "run", "share of cold", "95 %", "reused", "pulled", "pushed", "wall ÷ first"];
+/// How many columns there are; an interval stands behind the number that it is of.
+const COLUMNS: usize = 9;
 
-fn row(place: &str, run: &str, cell: &Cell, first: Option<&Cell>) -> [String; 8] {
+const HEAD: [&str; COLUMNS] =
+    ["cell", "run", "share of cold", "95 %", "reused", "pulled", "pushed", "wall ÷ first", "95 %"];
+
+fn row(place: &str, run: &str, cell: &Cell, first: Option<&Cell>) -> [String; COLUMNS] {
     let dash = || String::from("–");
     let share = |paired: Paired| format!("{:.3}", 1.0 / paired.ratio.median);
     let interval = |paired: Paired| {
         let range = paired.ratio.interval?;
         Some(format!("{:.3} – {:.3}", 1.0 / range.high, 1.0 / range.low))
     };
-    let walls = first.and_then(|first| Some(cell.wall?.median / first.wall?.median));
+    let walls = first.and_then(|first| walls(first, cell));
+    let ratio = walls.as_ref().map(|(ratio, _)| format!("{ratio:.2} ×"));
+    let range = walls.and_then(|(_, range)| range);
     [
         place.to_owned(),
         run.to_owned(),
@@ -93,8 +101,25 @@ fn row(place: &str, run: &str, cell: &Cell, first: Option<&Cell>) -> [String; 8]
         format!("{}/{}", cell.reuse.cached, cell.reuse.steps),
         cell.pulled().to_string(),
         cell.pushed().to_string(),
-        walls.map_or_else(dash, |ratio| format!("{ratio:.2} ×")),
+        ratio.unwrap_or_else(dash),
+        range.map_or_else(dash, |(low, high)| format!("{low:.2} – {high:.2}")),
     ]
+}
+
+/// The wall time of `cell` as a multiple of `first`'s, which another run measured: by the logarithms
+/// of their rounds with an interval, by their medians without one where rounds are too few.
+fn walls(first: &Cell, cell: &Cell) -> Option<(f64, Option<(f64, f64)>)> {
+    let logarithms = |cell: &Cell| -> Vec<f64> {
+        let walls = cell.samples.iter().map(|sample| sample.wall.seconds().ln());
+        walls.filter(|wall| wall.is_finite()).collect()
+    };
+    let (before, after) = (logarithms(first), logarithms(cell));
+    if before.len().min(after.len()) >= FEWEST_PAIRS {
+        let Change { ratio, low, high, .. } = change(&before, &after)?;
+        return Some((ratio, Some((low, high))));
+    }
+    let ratio = cell.wall?.median / first.wall?.median;
+    ratio.is_finite().then_some((ratio, None))
 }
 
 type Side<'a> = Option<(&'a str, &'a CellStep)>;
@@ -128,10 +153,10 @@ fn is_lost(step: &StepPair<'_>) -> bool {
 }
 
 /// A Markdown table whose columns are aligned as plain text too.
-fn table(rows: &[[String; 8]]) -> String {
-    let escaped: Vec<[String; 8]> =
+fn table(rows: &[[String; COLUMNS]]) -> String {
+    let escaped: Vec<[String; COLUMNS]> =
         rows.iter().map(|row| row.clone().map(|cell| cell.replace('|', "\\|"))).collect();
-    let mut widths = [3; 8];
+    let mut widths = [3; COLUMNS];
     for row in &escaped {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());

@@ -37,6 +37,15 @@ pub fn of_first_in_one(places: &[Place]) -> Option<String> {
     (!names.is_empty()).then(|| format!("{why}: {}", names.join(", ")))
 }
 
+/// That two runs of one scenario were not run from the same file; `before` is what the first is called.
+pub fn of_scenario_file((before, earlier): (&str, &Header), later: &Header) -> Option<String> {
+    let edited =
+        earlier.scenario == later.scenario && earlier.scenario_sha256 != later.scenario_sha256;
+    let sentence = "what differs may come from its edits";
+    edited
+        .then(|| format!("the scenario file is not the one that {before} was run from; {sentence}"))
+}
+
 /// What was asked of two runs under the same names and is not the same.
 pub fn of_definitions(before: &Header, after: &Header) -> Vec<String> {
     let mut found = vec![];

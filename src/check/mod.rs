@@ -86,6 +86,8 @@ pub fn check(
         warnings.insert(0, sentence.into());
     }
     warnings.extend(base::images(baseline, candidate));
+    let known = ("the baseline", &baseline.header);
+    warnings.extend(doubts::of_scenario_file(known, &candidate.header));
     warnings.extend(doubts::of_definitions(&baseline.header, &candidate.header));
     warnings.extend(doubts::of_journal(baseline, "the baseline"));
     warnings.extend(doubts::of_journal(candidate, "this run"));

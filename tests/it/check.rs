@@ -177,6 +177,29 @@ fn time_is_judged_with_rounds_enough_and_only_then() {
     assert_eq!(time(&slow(2, 1.0), &slow(8, 1.5)), Verdict::CannotTell);
 }
 
+#[test]
+fn the_wall_times_of_two_runs_have_an_interval_where_rounds_are_enough() {
+    let run = |rounds: u32, factor: f64| {
+        let noise =
+            |key: &cachefrom::journal::TrialKey| factor * (1.0 + f64::from(key.round) * 0.01);
+        Analysis::of(&recorded(&journal(&good(), rounds, noise)))
+    };
+    let table = |before: Analysis, after: Analysis| {
+        let text = comparison(&[("a".to_owned(), before), ("b".to_owned(), after)]);
+        let rows: Vec<&str> = text.lines().take_while(|line| line.starts_with('|')).collect();
+        let last = |row: &&str| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            [cells[2], cells[8], cells[9]].join(" ")
+        };
+        let rows: Vec<String> = rows.iter().map(last).collect();
+        [rows[0].clone(), rows[2].clone(), rows[3].clone()]
+    };
+    let head = "run wall ÷ first 95 %";
+    let sure = table(run(6, 1.0), run(8, 1.2));
+    assert_eq!(sure, [head, "a – –", "b 1.21 × 1.17 – 1.24"]);
+    assert_eq!(table(run(5, 1.0), run(8, 1.2)), [head, "a – –", "b 1.22 × –"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

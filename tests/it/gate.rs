@@ -451,3 +451,21 @@ fn a_runs_folder_stands_for_its_journal() {
         assert!(stderr.contains("empty/journal.jsonl"), "{stderr}");
     }
 }
+
+#[test]
+fn an_edited_scenario_is_told_beside_the_verdict() {
+    let folder = folder();
+    let mut lines = journal(&good(), 1, |_| 1.0);
+    if let Some(Line::Header(header)) = lines.first_mut() {
+        header.scenario_sha256 = "11".into();
+    }
+    write(folder.path(), "edited.jsonl", &lines);
+    let said = |args: &[&str]| texts(&program(args, folder.path()).output().unwrap()).1;
+    let known = "the scenario file is not the one that";
+    let edited = said(&["check", "edited.jsonl", "--baseline", "good.jsonl"]);
+    assert!(edited.contains(&format!("{known} the baseline was run from;")), "{edited}");
+    let edited = said(&["compare", "good.jsonl", "edited.jsonl"]);
+    let expected = format!("edited.jsonl: {known} good.jsonl was run from;");
+    assert!(edited.contains(&expected), "{edited}");
+    assert!(!said(&["check", "bad.jsonl", "--baseline", "good.jsonl"]).contains(known));
+}
