@@ -110,7 +110,7 @@ pub fn text(trials: &[TrialMisses], header: &Header) -> String {
             .collect();
         same.iter().for_each(|&other| done[other] = true);
         let rounds: Vec<String> =
-            same.iter().map(|&other| (trials[other].round + 1).to_string()).collect();
+            same.iter().map(|&other| trials[other].round.saturating_add(1).to_string()).collect();
         if !out.is_empty() {
             out.push('\n');
         }

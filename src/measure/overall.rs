@@ -54,7 +54,10 @@ pub fn overall(
         .map(|rows| rows.iter().map(|row| row.wall().seconds()).sum::<f64>() / commits as f64);
     let walls: Vec<f64> = walls.collect();
     let median = |value: fn(&TrialRow) -> u64| {
-        median_of(rounds.values().map(|rows| rows.iter().map(|row| value(row)).sum()))
+        let sum = |rows: &Vec<&TrialRow>| {
+            rows.iter().fold(0_u64, |sum, row| sum.saturating_add(value(row)))
+        };
+        median_of(rounds.values().map(sum))
     };
     let steps = median(|row| row.steps.len() as u64);
     let cached = median(|row| row.cached() as u64);

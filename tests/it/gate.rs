@@ -469,3 +469,40 @@ fn an_edited_scenario_is_told_beside_the_verdict() {
     assert!(edited.contains(&expected), "{edited}");
     assert!(!said(&["check", "bad.jsonl", "--baseline", "good.jsonl"]).contains(known));
 }
+
+#[test]
+fn numbers_as_large_as_a_journal_holds_overflow_nothing() {
+    let folder = folder();
+    let text = std::fs::read_to_string(folder.path().join("good.jsonl")).unwrap();
+    let large = |field: &str, most: &str| {
+        let key = format!("\"{field}\":");
+        let mut pieces = text.split(&*key);
+        let first = pieces.next().unwrap().to_owned();
+        let digit = |c: char| c.is_ascii_digit();
+        let whole = |text: String, rest: &str| match rest.trim_start_matches(digit) {
+            after if after.len() < rest.len() => text + &key + most + after,
+            _ => text + &key + rest,
+        };
+        pieces.fold(first, whole)
+    };
+    let (u64s, u32s) = (u64::MAX.to_string(), u32::MAX.to_string());
+    let fields = ["bytes", "requests", "time", "wall", "end", "checkout", "commit", "parent"];
+    let fields = fields.map(|field| (field, &u64s));
+    for (field, most) in fields.into_iter().chain([("round", &u32s), ("rounds", &u32s)]) {
+        let changed = large(field, most);
+        assert!(changed != text, "{field}");
+        std::fs::write(folder.path().join("large.jsonl"), changed).unwrap();
+        for args in [
+            &["check", "large.jsonl", "--baseline", "good.jsonl"][..],
+            &["check", "good.jsonl", "--baseline", "large.jsonl"],
+            &["compare", "large.jsonl", "large.jsonl"],
+            &["explain", "large.jsonl"],
+            &["report", "large.jsonl", "--format", "html,csv", "--out", "report"],
+            &["baseline", "save", "large", "large.jsonl"],
+        ] {
+            let (code, _, stderr) = texts(&program(args, folder.path()).output().unwrap());
+            assert!(!stderr.contains("panicked"), "{field}, {args:?}: {stderr}");
+            assert!(code.is_some_and(|code| code < 5), "{field}, {args:?}: {code:?}");
+        }
+    }
+}

@@ -17,15 +17,15 @@ pub fn smaller_mode(analysis: &Analysis) -> Option<Advice> {
     let (min, max) = (place("registry-min")?, place("registry-max")?);
     let sums = |strategy: usize| {
         let rows = analysis.trials.iter().filter(|row| row.strategy == strategy && row.built());
-        rows.fold((0, 0, 0_u64), |(trials, cached, pushed), row| {
-            let bytes = row.traffic.bytes(Direction::Push).0;
+        rows.fold((0, 0, Bytes(0)), |(trials, cached, pushed), row| {
+            let bytes = row.traffic.bytes(Direction::Push);
             (trials + 1, cached + row.cached(), pushed + bytes)
         })
     };
     let ((trials, cached, pushed), (same, more, larger)) = (sums(min), sums(max));
-    let extra = larger.saturating_sub(pushed);
+    let extra = larger.0.saturating_sub(pushed.0);
     let needless = trials > 0 && trials == same && more <= cached;
-    let much = extra as f64 > pushed as f64 * WORTH_SHARE;
+    let much = extra as f64 > pushed.0 as f64 * WORTH_SHARE;
     let rounds = analysis.rounds().max(1) as u64;
     (needless && much).then(|| Advice {
         kind: AdviceKind::SmallerMode,

@@ -53,7 +53,7 @@ pub fn timeline(view: &View, build: &Timeline) -> Option<Scene> {
     let axis = Axis::new(Quantity::Seconds, end.max(build.wall_seconds), 7);
     let mut explanation = format!(
         "Round {}, wall time {}. Bars are what BuildKit did under a name, coloured by phase.",
-        build.round + 1,
+        build.round.saturating_add(1),
         axis.value(build.wall_seconds)
     );
     if all > rows.len() {

@@ -58,7 +58,7 @@ pub fn failures(analysis: &Analysis) -> Vec<String> {
                 "{} at commit {}, round {}: {why}",
                 analysis.strategies[trial.strategy],
                 trial.commit + 1,
-                trial.round + 1,
+                trial.round.saturating_add(1),
             )
         })
         .collect();

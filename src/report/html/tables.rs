@@ -249,7 +249,7 @@ pub fn commits(view: &View) -> String {
         table.words(&commit.message);
         table.words(&commit.branch);
         table.words(&commit.id.chars().take(12).collect::<String>());
-        let parent = commit.parent.map(|parent| parent + 1);
+        let parent = commit.parent.map(|parent| parent.saturating_add(1));
         let shown = parent.map_or("–".into(), |parent| parent.to_string());
         table.number(&shown, parent.map(|parent| parent as f64));
         table.end();
