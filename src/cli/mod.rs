@@ -39,7 +39,7 @@ enum Command {
     /// Build commits of a real repository under cache strategies, without touching it
     Replay(Box<replay::Args>),
     /// Hold a run against a baseline: exit 3 where the cache got worse
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
     /// Show runs side by side
     Compare(check::CompareArgs),
     /// Keep, list and show baselines
