@@ -24,8 +24,9 @@ pub enum Quantity {
 impl Axis {
     /// An axis from 0 that holds `greatest`, with about `wanted` ticks.
     pub fn new(quantity: Quantity, greatest: f64, wanted: usize) -> Self {
-        // A chart of nothing but zeroes still has an axis; longer than ages is no measurement.
-        let greatest = if greatest > 0.0 { greatest.clamp(1e-9, 1e15) } else { 1.0 };
+        // A chart of nothing but zeroes still has an axis. No integer of a journal is above 1.8e19, and
+        // what lies far beyond an axis takes minutes to paint.
+        let greatest = if greatest > 0.0 { greatest.clamp(1e-9, 1e20) } else { 1.0 };
         let (scale, unit) = match quantity {
             Quantity::Seconds if greatest < 1.0 => (1e-3, "ms"),
             Quantity::Seconds if greatest < 300.0 => (1.0, "s"),
@@ -98,5 +99,7 @@ mod tests {
             assert!(axis.end.is_finite() && axis.end > 0.0, "{greatest}: {axis:?}");
             assert!(axis.ticks.len() < 20);
         }
+        let most = u64::MAX as f64;
+        assert!(Axis::new(Quantity::Bytes, most, 5).end >= most);
     }
 }
