@@ -74,6 +74,15 @@ pub fn what_can_tell() -> String {
     format!("{WHY}, and {} rounds of each can tell", rounds_needed())
 }
 
+/// How many rounds without a hit would be [`SURE`] to differ from `before`.
+pub fn rounds_that_tell(before: Hits, after: Hits) -> usize {
+    let sure = |rounds: &usize| of_so_few(before, Hits { reused: 0, rounds: *rounds }) <= SURE;
+    (after.rounds + 1..MANY).find(sure).unwrap_or(MANY)
+}
+
+/// More rounds than anybody plays.
+const MANY: usize = 1000;
+
 /// So many rounds of each side can be sure.
 fn rounds_needed() -> usize {
     (1..).find(|&rounds| of_apart(rounds, rounds) <= SURE).unwrap_or(usize::MAX)

@@ -6,9 +6,10 @@ use crate::measure::statistics::{FEWEST_PAIRS, Paired};
 use crate::measure::{Analysis, Cell, CellStep, Place, StepState};
 
 use super::base;
+use super::causes::Causes;
 use super::chance::Hits;
 use super::doubts;
-use super::matching::{StepPair, differences, pairs, place, steps};
+use super::matching::{StepPair, Steps, differences, pairs, place};
 use super::time::{Change, change};
 
 /// A Markdown text that reads well on a terminal too: a table by cell, then what differs by step,
@@ -17,27 +18,31 @@ pub fn comparison(runs: &[(String, Analysis)]) -> String {
     let Some(((first_name, first), others)) = runs.split_first() else { return String::new() };
     let mut rows = vec![HEAD.map(String::from)];
     let (mut changes, mut notes) = (vec![], vec![]);
-    let paired: Vec<_> =
-        others.iter().map(|(name, other)| (name, other, pairs(first, other))).collect();
+    let paired: Vec<_> = others
+        .iter()
+        .map(|(name, other)| {
+            let (steps, causes) = (Steps::new(first, other), Causes::new(other));
+            (name, other, pairs(first, other), steps, causes)
+        })
+        .collect();
     for cell in &first.cells {
         let place = place(first, cell);
         rows.push(row(&place.to_string(), first_name, cell, None));
-        for (name, other, pairs) in &paired {
+        for (name, _, pairs, steps, causes) in &paired {
             let found = pairs.pairs.iter().find(|pair| std::ptr::eq(pair.before, cell));
             let Some(pair) = found else { continue };
             rows.push(row("", name, pair.after, Some(cell)));
-            for step in steps((first, cell), (*other, pair.after)) {
+            for step in steps.of(cell, pair.after) {
                 if let Some(text) = difference(first_name, name, step.before, step.after) {
-                    let below = step.after.filter(|_| is_lost(&step)).and_then(|(step, _)| {
-                        base::changed((first, cell.commit), (other, pair.after.commit), step)
-                    });
-                    let because = below.map(|below| format!(": {below}")).unwrap_or_default();
+                    let lost = step.after.filter(|_| is_lost(&step));
+                    let why = lost.and_then(|(step, _)| causes.of(pair.after, step));
+                    let because = why.map(|why| format!(": {why}")).unwrap_or_default();
                     changes.push(format!("{place}: {text}{because}"));
                 }
             }
         }
     }
-    for (name, other, pairs) in &paired {
+    for (name, other, pairs, ..) in &paired {
         for (owner, places) in [(first_name, &pairs.gone), (*name, &pairs.new)] {
             if !places.is_empty() {
                 let names: Vec<String> = places.iter().map(Place::to_string).collect();

@@ -3,10 +3,12 @@
 //! Strategies and links are matched by name, commits by id, and those that are left by message (and
 //! by order where messages repeat): a changed tree gives every commit another id.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
 
 use crate::journal::{Environment, Header};
-use crate::measure::{Analysis, Cell, CellStep, Place};
+use crate::measure::{Analysis, Cell, CellStep, Name, Place};
 
 use super::step::counterparts;
 
@@ -108,30 +110,44 @@ pub struct StepPair<'a> {
     pub after: Option<(&'a str, &'a CellStep)>,
 }
 
-/// The steps of a pair of cells, in the candidate's order and then those that it lost.
-pub fn steps<'a>(
-    before: (&'a Analysis, &'a Cell),
-    after: (&'a Analysis, &'a Cell),
-) -> Vec<StepPair<'a>> {
-    let named = |(analysis, cell): (&'a Analysis, &'a Cell)| -> Vec<(&'a str, &'a CellStep)> {
-        cell.steps.iter().map(|step| (analysis.text(step.name), step)).collect()
-    };
-    let (left, right) = (named(before), named(after));
-    let names = |steps: &[(&'a str, &'a CellStep)]| -> Vec<&'a str> {
-        steps.iter().map(|(name, _)| *name).collect()
-    };
-    let found = counterparts(&names(&left), &names(&right));
-    let mut pairs: Vec<StepPair<'a>> = right
-        .iter()
-        .zip(&found)
-        .map(|(step, other)| StepPair {
-            before: other.map(|place| left[place]),
-            after: Some(*step),
-        })
-        .collect();
-    let lost = (0..left.len()).filter(|place| !found.contains(&Some(*place)));
-    pairs.extend(lost.map(|place| StepPair { before: Some(left[place]), after: None }));
-    pairs
+/// Which steps of two runs are the same, cell by cell.
+pub struct Steps<'a> {
+    before: &'a Analysis,
+    after: &'a Analysis,
+    /// Cells mostly have the same steps, and finding edited ones takes long.
+    known: RefCell<HashMap<Asked, Rc<[Option<usize>]>>>,
+}
+
+/// The steps of a cell of either run.
+type Asked = (Vec<Name>, Vec<Name>);
+
+impl<'a> Steps<'a> {
+    pub fn new(before: &'a Analysis, after: &'a Analysis) -> Self {
+        Self { before, after, known: RefCell::default() }
+    }
+
+    /// The steps of a pair of cells, in the candidate's order and then those that it lost.
+    pub fn of<'c>(&self, before: &'c Cell, after: &'c Cell) -> Vec<StepPair<'c>>
+    where
+        'a: 'c,
+    {
+        let names = |cell: &Cell| cell.steps.iter().map(|step| step.name).collect();
+        let asked: Asked = (names(before), names(after));
+        let texts = |run: &'a Analysis, names: &[Name]| -> Vec<&'a str> {
+            names.iter().map(|name| run.text(*name)).collect()
+        };
+        let (left, right) = (texts(self.before, &asked.0), texts(self.after, &asked.1));
+        let find = || counterparts(&left, &right).into();
+        let found = self.known.borrow_mut().entry(asked).or_insert_with(find).clone();
+        let old = |place: usize| Some((left[place], &before.steps[place]));
+        let mut pairs: Vec<StepPair<'c>> = vec![];
+        for ((name, step), other) in right.iter().zip(&after.steps).zip(found.iter()) {
+            pairs.push(StepPair { before: other.and_then(old), after: Some((*name, step)) });
+        }
+        let lost = (0..left.len()).filter(|place| !found.contains(&Some(*place)));
+        pairs.extend(lost.map(|place| StepPair { before: old(place), after: None }));
+        pairs
+    }
 }
 
 /// What differs between the machines of two runs, a sentence each.

@@ -16,7 +16,7 @@ pub enum MergeError {
     OtherRun { first: PathBuf, other: PathBuf, what: &'static str },
     #[error("{first} and {other} were recorded on different machines: {}\n  --mixed joins them all the same; times then compare machines too", differences.join("; "), first = first.display(), other = other.display())]
     Mixed { first: PathBuf, other: PathBuf, differences: Vec<String> },
-    #[error("{first} and {other} both hold round {} of {} at commit {}\n  merge the parts of one --partition", key.round + 1, key.strategy, key.commit + 1, first = first.display(), other = other.display())]
+    #[error("{first} and {other} both hold round {} of {} at commit {}\n  merge the parts of one --partition", key.round.saturating_add(1), key.strategy, key.commit.saturating_add(1), first = first.display(), other = other.display())]
     Twice { first: PathBuf, other: PathBuf, key: TrialKey },
 }
 
@@ -32,7 +32,8 @@ pub fn merged(
         let found = join(&mut header, first, path, &other.header, mixed)?;
         differing.extend(found);
     }
-    if !differing.is_empty() {
+    let same_machine = differing.is_empty();
+    if !same_machine {
         let mut seen = BTreeSet::new();
         differing.retain(|difference| seen.insert(difference.clone()));
         let differing = differing.join("; ");
@@ -42,13 +43,19 @@ pub fn merged(
     }
     let mut owners: BTreeMap<TrialKey, &Path> = BTreeMap::new();
     let mut trials: Vec<TrialRecord> = vec![];
-    for (path, part) in parts {
+    for (number, (path, part)) in (1..).zip(parts) {
         for trial in &part.trials {
             if let Some(first) = owners.insert(trial.key.clone(), path) {
                 let (first, other) = (first.to_owned(), path.clone());
                 return Err(MergeError::Twice { first, other, key: trial.key.clone() });
             }
-            trials.push(trial.clone());
+            let mut trial = trial.clone();
+            if !same_machine {
+                // Nothing is held against another machine's cold.
+                let own = trial.builder.map(|builder| format!("{builder} ")).unwrap_or_default();
+                trial.builder = Some(format!("{own}of part {number}"));
+            }
+            trials.push(trial);
         }
     }
     trials.sort_by(|a, b| a.key.cmp(&b.key));

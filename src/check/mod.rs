@@ -7,6 +7,7 @@
 mod assertions;
 mod base;
 mod baseline;
+mod causes;
 mod chance;
 mod compare;
 mod doubts;
@@ -29,6 +30,7 @@ pub use finding::{Checked, Finding, Rule, Verdict};
 pub use lines::{line_now, line_of};
 pub use matching::differences;
 pub use merge::{MergeError, merged};
+pub use rules::failures;
 pub use time::{Change, change};
 pub use tolerances::{ToleranceError, Tolerances};
 
@@ -64,11 +66,8 @@ pub fn check(
         let built = candidate.trials.iter().any(TrialRow::built);
         return Err(if built { CheckError::NothingShared } else { CheckError::NothingBuilt });
     }
-    let mut findings: Vec<Finding> = pairs
-        .pairs
-        .iter()
-        .flat_map(|pair| rules::of_pair(baseline, candidate, pair, tolerances))
-        .collect();
+    let rules = rules::Rules::new(baseline, candidate, tolerances);
+    let mut findings = rules.of(&pairs.pairs);
     findings.extend(pairs.gone.into_iter().map(|place| Finding {
         rule: Rule::Built,
         verdict: Verdict::CannotTell,

@@ -5,6 +5,7 @@
 //! kind that would else have no counterpart: of its stage first, then of any, since stages are
 //! renamed and renumbered.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use similar::TextDiff;
@@ -75,32 +76,86 @@ pub fn counterparts(before: &[&str], after: &[&str]) -> Vec<Option<usize>> {
             taken[other] = true;
         }
     }
+    let mut free: Vec<Instruction> = instructions(before).filter(|it| !taken[it.place]).collect();
+    let mut alone: Vec<Instruction> =
+        instructions(after).filter(|it| found[it.place].is_none()).collect();
     // Those that say the same come first, wherever they stand.
     for (same_stage, alike) in [(true, ALIKE), (false, 1.0), (false, ALIKE)] {
-        for place in 0..after.len() {
-            let Some(name) = StepName::parse(after[place]).filter(|_| found[place].is_none())
-            else {
-                continue;
-            };
-            let free = (0..before.len()).filter(|&other| !taken[other]);
-            let alike = free.filter_map(|other| {
-                let old = StepName::parse(before[other])?;
-                let same_kind = old.keyword() == name.keyword();
-                if !same_kind || (same_stage && old.stage != name.stage) {
-                    return None;
-                }
-                let ratio = TextDiff::from_chars(&*old.bare(), &*name.bare()).ratio();
-                (ratio >= alike).then_some((other, ratio))
-            });
+        alone.retain(|new| {
+            let near = |old: &Instruction| !same_stage || old.stage == new.stage;
+            let alike = free
+                .iter()
+                .enumerate()
+                .filter(|(_, old)| near(old))
+                .filter_map(|(number, old)| Some((number, old.likeness(new, alike)?)));
             // The first of equals, so that the answer never depends on anything else.
             let best = alike.reduce(|best, next| if next.1 > best.1 { next } else { best });
-            if let Some((other, _)) = best {
-                found[place] = Some(other);
-                taken[other] = true;
+            let Some((number, _)) = best else { return true };
+            found[new.place] = Some(free.remove(number).place);
+            false
+        });
+    }
+    found
+}
+
+/// A step that has no counterpart yet.
+struct Instruction {
+    /// In the names that it is from.
+    place: usize,
+    stage: String,
+    keyword: String,
+    text: String,
+    /// Those of `text`, sorted.
+    characters: Vec<char>,
+}
+
+fn instructions(names: &[&str]) -> impl Iterator<Item = Instruction> {
+    names.iter().enumerate().filter_map(|(place, name)| {
+        let name = StepName::parse(name)?;
+        let text = name.bare();
+        let mut characters: Vec<char> = text.chars().collect();
+        characters.sort_unstable();
+        Some(Instruction { place, keyword: name.keyword(), stage: name.stage, text, characters })
+    })
+}
+
+impl Instruction {
+    /// How alike two instructions of one kind are, if at least `least`; see [`ALIKE`].
+    fn likeness(&self, other: &Self, least: f32) -> Option<f32> {
+        if self.keyword != other.keyword {
+            return None;
+        }
+        if self.text == other.text {
+            return Some(1.0);
+        }
+        // No more is common in the same order than in any, which is soon counted, while the order
+        // takes the square of the length.
+        let both = self.characters.len() + other.characters.len();
+        let most = 2.0 * common(&self.characters, &other.characters) as f32 / both as f32;
+        if most < least {
+            return None;
+        }
+        let ratio = TextDiff::from_chars(&*self.text, &*other.text).ratio();
+        (ratio >= least).then_some(ratio)
+    }
+}
+
+/// How many elements two sorted lists have in common.
+fn common(one: &[char], other: &[char]) -> usize {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    let mut count = 0;
+    while let (Some(left), Some(right)) = (one.peek(), other.peek()) {
+        match left.cmp(right) {
+            Ordering::Less => drop(one.next()),
+            Ordering::Greater => drop(other.next()),
+            Ordering::Equal => {
+                count += 1;
+                one.next();
+                other.next();
             }
         }
     }
-    found
+    count
 }
 
 /// Each step with its stage, text, and how many of the same stand above it; and its place.

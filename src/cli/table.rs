@@ -31,11 +31,13 @@ pub fn table(recorded: &Recorded) -> String {
     text
 }
 
-const COLUMNS: [&str; 8] =
-    ["strategy", "commit", "wall", "95 %", "vs cold", "reused", "pulled", "pushed"];
-
 fn section<'a>(analysis: &Analysis, cells: impl Iterator<Item = &'a Cell>) -> String {
-    let mut rows = vec![COLUMNS.map(String::from).to_vec()];
+    let cells: Vec<&Cell> = cells.collect();
+    // Of rounds too few for an interval, the range is told.
+    let intervals = cells.iter().any(|cell| cell.wall.is_some_and(|wall| wall.interval.is_some()));
+    let spread = if intervals { "95 %" } else { "range" };
+    let columns = ["strategy", "commit", "wall", spread, "vs cold", "reused", "pulled", "pushed"];
+    let mut rows = vec![columns.map(String::from).to_vec()];
     for cell in cells {
         let message = &analysis.header.commits[cell.commit].message;
         let or_dash = |text: String| if cell.wall.is_some() { text } else { "–".into() };
@@ -43,7 +45,7 @@ fn section<'a>(analysis: &Analysis, cells: impl Iterator<Item = &'a Cell>) -> St
             analysis.strategies[cell.strategy].clone(),
             format!("{} {message}", cell.commit + 1),
             cell.wall.map_or("failed".into(), |wall| seconds(wall.median)),
-            cell.wall.map_or("–".into(), interval),
+            if intervals { cell.wall.map_or("–".into(), interval) } else { range(cell) },
             cell.versus_cold.map_or("–".into(), |paired| format!("{:.2} ×", paired.ratio.median)),
             or_dash(format!("{}/{}", cell.reuse.cached, cell.reuse.steps)),
             or_dash(cell.pulled().to_string()),
@@ -86,6 +88,15 @@ fn interval(estimate: Estimate) -> String {
     estimate
         .interval
         .map_or("–".into(), |range| format!("{} – {}", seconds(range.low), seconds(range.high)))
+}
+
+/// The least and the most of several rounds.
+fn range(cell: &Cell) -> String {
+    let walls = || cell.samples.iter().map(|sample| sample.wall);
+    match (walls().min(), walls().max()) {
+        (Some(least), Some(most)) if cell.samples.len() > 1 => format!("{least} … {most}"),
+        _ => "–".into(),
+    }
 }
 
 /// One sentence a strategy and link about what it reused, and one about whether it paid.

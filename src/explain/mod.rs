@@ -33,7 +33,7 @@ pub use cost::{Cost, costs};
 pub use predict::{Prediction, predict};
 pub use words::{brief, sentence, text};
 
-use misses::Explainer;
+pub use misses::Explainer;
 
 /// The rebuilt steps of one trial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -179,7 +179,8 @@ pub struct TrialRecord {
     #[serde(flatten)]
     pub key: TrialKey,
     pub outcome: Outcome,
-    /// The address of the builder that played the round; absent where the run had only one.
+    /// The address of the builder that played the round; absent where the run had only one. In a
+    /// journal that was merged from different machines it tells these apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<String>,
     pub builds: Vec<BuildRecord>,

@@ -44,13 +44,14 @@ impl<'a> Lookup<'a> {
         self.first_built == Some(commit) || self.counted.contains(&commit)
     }
 
-    /// Each of `rows` with the cold trial of its round, commit and link; those without one, and
-    /// cold itself, are left out.
+    /// Each of `rows` with the cold trial of its round, commit and link on the same builder; those
+    /// without one, and cold itself, are left out.
     pub fn paired_with_cold<'r>(&self, rows: &[&'r TrialRow]) -> Vec<(&'a TrialRow, &'r TrialRow)> {
         let Some(cold) = self.cold else { return vec![] };
         let others = rows.iter().filter(|row| row.strategy != cold);
         others
             .filter_map(|row| Some((self.find(cold, row.link, row.commit, row.round)?, *row)))
+            .filter(|(cold, row)| cold.builder == row.builder)
             .collect()
     }
 

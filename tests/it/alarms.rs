@@ -82,6 +82,42 @@ fn several_sources_need_rounds_and_then_a_loss_is_told() {
 }
 
 #[test]
+fn a_strategy_with_several_sources_that_reuses_nothing_at_all_is_lost_in_one_round() {
+    let before = repeated(&recorded("jq/2026-11-25"), 1, 0);
+    let mut after = before.clone();
+    ruin(&mut after, "stages", |_, _| true);
+    let checked = checked(&before, &after);
+    let lost: Vec<_> = checked.of(Verdict::Regressed).collect();
+    let [lost] = lost.as_slice() else { panic!("{lost:#?}") };
+    assert_eq!((lost.rule, lost.place.strategy.as_str()), (Rule::Reuse, "stages"));
+    assert!(lost.evidence.starts_with("no step of 3 trials is reused"), "{}", lost.evidence);
+    assert!(lost.step.is_some());
+}
+
+#[test]
+fn a_step_that_wavered_and_is_gone_in_few_rounds_does_not_pass() {
+    let all = repeated(&recorded("jq/2026-11-25"), 10, 0);
+    let mut before = all.clone();
+    ruin(&mut before, "registry-max", |round, commit| commit == 2 && round < 1);
+    for (rounds, verdict) in
+        [(1, Verdict::CannotTell), (4, Verdict::CannotTell), (10, Verdict::Regressed)]
+    {
+        let mut after = repeated(&all, rounds, 0);
+        ruin(&mut after, "registry-max", |_, commit| commit == 2);
+        let checked = checked(&before, &after);
+        let reuse = checked.findings.iter().filter(|finding| {
+            finding.rule == Rule::Reuse
+                && finding.place.strategy == "registry-max"
+                && finding.place.commit == 2
+        });
+        let verdicts: Vec<Verdict> = reuse.clone().map(|finding| finding.verdict).collect();
+        assert!(verdicts.iter().all(|found| *found == verdict), "{rounds}: {verdicts:?}");
+        let told = format!("was reused in 9 of 10 rounds and is in 0 of {rounds} rounds");
+        assert!(reuse.clone().all(|finding| finding.evidence.contains(&told)), "{rounds}");
+    }
+}
+
+#[test]
 fn a_repaired_cache_is_an_improvement_though_it_pulls_what_it_serves() {
     let good = recorded("three-edits/2026-11-25");
     let mut bad = good.clone();

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use cachefrom::check::output::{bencher, benchmark_action, junit};
 use cachefrom::check::{Tolerances, check};
-use cachefrom::journal::{Line, Recorded};
+use cachefrom::journal::{Line, Outcome, Recorded};
 use cachefrom::measure::Analysis;
 
 use crate::check::assert_valid_junit;
@@ -267,6 +267,23 @@ fn a_scenario_brings_assertions_tolerances_and_dockerfile_to_any_journal() {
     assert!(stdout.contains("max-pushed: 2.0 MB, at most 1.0 kB wanted"), "{stdout}");
     assert!(!stdout.contains("must-hit"), "{stdout}");
 
+    let renamed = MADE_UP.replace("message = \"edit\"", "message = \"edited\"");
+    std::fs::write(folder.path().join("renamed.toml"), renamed).unwrap();
+    let (code, stdout, _) = check(&["bad.jsonl", "--scenario", "renamed.toml"]);
+    assert_eq!(code, Some(0));
+    for rule in ["must-hit", "max-ratio-to-cold", "max-pushed"] {
+        let told = format!("every strategy at “edited” {rule}: asked of no trial");
+        assert!(stdout.contains(&told), "{told}: {stdout}");
+    }
+    let vain = MADE_UP
+        .replace("max-pushed = \"1 kB\"", "min-reuse = 0.1, steps = [\"COPY*\", \"RUN isntall\"]");
+    std::fs::write(folder.path().join("vain.toml"), vain).unwrap();
+    let (code, stdout, _) = check(&["good.jsonl", "--scenario", "vain.toml"]);
+    assert_eq!(code, Some(3));
+    let told =
+        "\"RUN isntall\" matches no step; there are COPY lock .; RUN install; COPY . .; RUN make";
+    assert!(stdout.contains(told), "{stdout}");
+
     let both = ["bad.jsonl", "--baseline", "good.jsonl"];
     let (_, without, _) = check(&both);
     assert!(without.contains("“edit” pushed:"), "{without}");
@@ -280,6 +297,44 @@ fn a_scenario_brings_assertions_tolerances_and_dockerfile_to_any_journal() {
     let (code, _, stderr) = check(&["bad.jsonl", "--scenario", "else.toml"]);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("name the scenario that was run"), "{stderr}");
+}
+
+#[test]
+fn builds_that_failed_fail_what_was_asserted_of_them_and_the_check() {
+    let folder = folder();
+    std::fs::write(folder.path().join("made-up.toml"), MADE_UP).unwrap();
+    let with = |name: &str, outcome: &Outcome| {
+        let mut lines = journal(&good(), 2, |_| 1.0);
+        for line in &mut lines {
+            if let Line::Trial(trial) = line
+                && trial.key.commit == 1
+            {
+                trial.outcome = outcome.clone();
+            }
+        }
+        write(folder.path(), name, &lines);
+        let args = ["check", name, "--scenario", "made-up.toml", "--junit", "junit.xml"];
+        let (code, stdout, _) = texts(&program(&args, folder.path()).output().unwrap());
+        let junit = folder.path().join("junit.xml");
+        assert_valid_junit(&junit);
+        (code, stdout, std::fs::read_to_string(junit).unwrap())
+    };
+    let failed = Outcome::BuildFailed {
+        step: "[3/5] RUN install".into(),
+        exit_code: Some(1),
+        message: String::new(),
+        log: vec![],
+    };
+    let (code, stdout, junit) = with("failed.jsonl", &failed);
+    assert_eq!(code, Some(3));
+    assert!(stdout.contains("must-hit: 2 of 2 trials failed, none was built"), "{stdout}");
+    assert!(stdout.contains("“edit” built: 2 of 2 trials failed"), "{stdout}");
+    // Must-hit, ratio and bytes of `registry-max`, and that it and cold were built.
+    assert_eq!(junit.matches("<failure").count(), 5, "{junit}");
+    let (code, stdout, junit) = with("broken.jsonl", &Outcome::Broken { message: "gone".into() });
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("must-hit: none of 2 trials could be measured"), "{stdout}");
+    assert!(junit.contains("<skipped") && !junit.contains("<failure"), "{junit}");
 }
 
 #[test]

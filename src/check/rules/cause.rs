@@ -1,15 +1,16 @@
-//! Why a step was lost, as far as names and bases tell.
+//! Why a step was lost: by what stands above it now, or by the candidate's own journal.
 
 use crate::measure::CellStep;
 
 use super::super::matching::StepPair;
 use super::super::step::StepName;
 
-/// Why a step that is rebuilt is: the first one above it in its stage that is rebuilt too.
+/// Why a step that is rebuilt is: the first one above it in its stage that is rebuilt too; for that
+/// one what `why` says.
 pub fn cause(
     steps: &[StepPair<'_>],
     lost: &StepPair<'_>,
-    below: &dyn Fn(&str) -> Option<String>,
+    why: &dyn Fn(&str) -> Option<String>,
 ) -> String {
     let parsed = |side: Option<(&'_ str, &CellStep)>| {
         side.and_then(|(name, _)| StepName::parse(name).map(|n| (n.stage, n.position)))
@@ -26,11 +27,11 @@ pub fn cause(
             }
             _ => false,
         };
-        let below = lost.after.and_then(|(name, _)| below(name));
-        return match (changed, below) {
-            (true, _) => ", because its text changed".into(),
-            (false, Some(below)) => format!(", because {below}"),
-            (false, None) => ", because what it is made from changed".into(),
+        let why = lost.after.and_then(|(name, _)| why(name));
+        return match (why, changed) {
+            (Some(why), _) => format!(", because {why}"),
+            (None, true) => ", because its text changed".into(),
+            (None, false) => ", because what it is made from changed".into(),
         };
     };
     let Some((name, _)) = first.after else { return String::new() };

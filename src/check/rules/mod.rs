@@ -5,71 +5,113 @@
 
 mod bytes;
 mod cause;
+mod nothing;
 mod reuse;
 mod wavering;
 
 use crate::journal::{Direction, Outcome};
 use crate::measure::{Analysis, Cell, TrialRow};
 
-use super::base;
+use super::causes::Causes;
 use super::chance;
 use super::finding::{Finding, Rule, Verdict};
-use super::matching::{Pair, steps};
+use super::matching::{Pair, Steps, place};
 use super::tolerances::Tolerances;
 
-/// Every deterministic finding of one pair of cells; one at least a rule.
-pub fn of_pair(
-    before: &Analysis,
-    after: &Analysis,
-    pair: &Pair<'_>,
-    tolerances: &Tolerances,
-) -> Vec<Finding> {
-    let mut found = vec![built(after, pair)];
-    if pair.before.samples.is_empty() || pair.after.samples.is_empty() {
-        return found;
+/// Two runs and what they are asked.
+pub struct Rules<'a> {
+    before: &'a Analysis,
+    after: &'a Analysis,
+    tolerances: &'a Tolerances,
+    steps: Steps<'a>,
+    causes: Causes<'a>,
+}
+
+impl<'a> Rules<'a> {
+    pub fn new(before: &'a Analysis, after: &'a Analysis, tolerances: &'a Tolerances) -> Self {
+        let (steps, causes) = (Steps::new(before, after), Causes::new(after));
+        Self { before, after, tolerances, steps, causes }
     }
-    let by_chance = chance::decides(before, pair.before.strategy)
-        || chance::decides(after, pair.after.strategy);
-    let pairs = steps((before, pair.before), (after, pair.after));
-    let below =
-        |name: &str| base::changed((before, pair.before.commit), (after, pair.after.commit), name);
-    let reuse = reuse::findings(pair, &pairs, by_chance, &below);
-    let is = |verdict| reuse.iter().any(|finding: &Finding| finding.verdict == verdict);
-    let more_reused = is(Verdict::Improved) && !is(Verdict::Regressed);
-    found.extend(reuse);
-    found.extend(wavering::findings(pair, &pairs, by_chance));
-    let direction = |direction, tolerance| bytes::Asked {
-        before: bytes::range(before, pair.before, direction),
-        after: bytes::range(after, pair.after, direction),
-        tolerance,
-        floor: tolerances.bytes,
-        by_chance,
-    };
-    let pulled = bytes::finding(pair, Rule::Pulled, &direction(Direction::Pull, tolerances.pulled));
-    found.push(match pulled.verdict {
-        // What a cache serves has to be fetched.
-        Verdict::Regressed if more_reused => Finding {
-            verdict: Verdict::Pass,
-            evidence: format!("{}, since more steps are reused", pulled.evidence),
-            ..pulled
-        },
-        _ => pulled,
-    });
-    found.push(bytes::finding(pair, Rule::Pushed, &direction(Direction::Push, tolerances.pushed)));
-    found
+
+    /// Every deterministic finding; one at least a rule and pair of cells.
+    pub fn of(&self, pairs: &[Pair<'_>]) -> Vec<Finding> {
+        let mut found: Vec<Finding> = pairs.iter().flat_map(|pair| self.of_pair(pair)).collect();
+        found.extend(nothing::findings(self, pairs));
+        found
+    }
+
+    /// Whether which cache a build reads is chance in either run.
+    fn by_chance(&self, pair: &Pair<'_>) -> bool {
+        chance::decides(self.before, pair.before.strategy)
+            || chance::decides(self.after, pair.after.strategy)
+    }
+
+    fn of_pair(&self, pair: &Pair<'_>) -> Vec<Finding> {
+        let Self { before, after, tolerances, .. } = self;
+        let mut found = vec![built(after, pair)];
+        if pair.before.samples.is_empty() || pair.after.samples.is_empty() {
+            return found;
+        }
+        let by_chance = self.by_chance(pair);
+        let pairs = self.steps.of(pair.before, pair.after);
+        let why = |name: &str| self.causes.of(pair.after, name);
+        let reuse = reuse::findings(pair, &pairs, by_chance, &why);
+        let is = |verdict| reuse.iter().any(|finding: &Finding| finding.verdict == verdict);
+        let more_reused = is(Verdict::Improved) && !is(Verdict::Regressed);
+        found.extend(reuse);
+        found.extend(wavering::findings(pair, &pairs, by_chance));
+        let direction = |direction, tolerance| bytes::Asked {
+            before: bytes::range(before, pair.before, direction),
+            after: bytes::range(after, pair.after, direction),
+            tolerance,
+            floor: tolerances.bytes,
+            by_chance,
+        };
+        let pulled = direction(Direction::Pull, tolerances.pulled);
+        let pulled = bytes::finding(pair, Rule::Pulled, &pulled);
+        found.push(match pulled.verdict {
+            // What a cache serves has to be fetched.
+            Verdict::Regressed if more_reused => Finding {
+                verdict: Verdict::Pass,
+                evidence: format!("{}, since more steps are reused", pulled.evidence),
+                ..pulled
+            },
+            _ => pulled,
+        });
+        let pushed = direction(Direction::Push, tolerances.pushed);
+        found.push(bytes::finding(pair, Rule::Pushed, &pushed));
+        found
+    }
 }
 
 fn finding(pair: &Pair<'_>, rule: Rule, verdict: Verdict, evidence: String) -> Finding {
     Finding { rule, verdict, place: pair.place.clone(), subject: None, step: None, evidence }
 }
 
+/// A run's failed builds, for who has no baseline to hold them against.
+pub fn failures(run: &Analysis) -> Vec<Finding> {
+    let finding = |cell: &Cell| Finding {
+        rule: Rule::Built,
+        verdict: Verdict::Regressed,
+        place: place(run, cell),
+        subject: None,
+        step: failed_step(run, cell),
+        evidence: told(cell),
+    };
+    run.cells.iter().filter(|cell| failed(cell) > 0).map(finding).collect()
+}
+
+fn failed(cell: &Cell) -> usize {
+    cell.failed - cell.broken
+}
+
+fn told(cell: &Cell) -> String {
+    format!("{} of {} trials failed", failed(cell), cell.samples.len() + cell.failed)
+}
+
 /// A trial whose engine or registry broke says nothing of the cache.
 fn built(after: &Analysis, pair: &Pair<'_>) -> Finding {
     let (old, new) = (pair.before, pair.after);
-    let failed = |cell: &Cell| cell.failed - cell.broken;
-    let told = |cell: &Cell| {
-        format!("{} of {} trials failed", failed(cell), cell.samples.len() + cell.failed)
-    };
     let (verdict, mut evidence) = match (failed(old) > 0, failed(new) > 0) {
         (false, true) => (Verdict::Regressed, format!("{}, none in the baseline", told(new))),
         (true, false) if new.broken == 0 => {

@@ -18,13 +18,12 @@ pub fn always_rebuilt(step: &CellStep) -> bool {
     step.rebuilt > 0 && Hits::of(step).reused == 0
 }
 
-/// `below` says what a step stands on that differs from the baseline; `by_chance` that rounds differ
-/// by themselves.
+/// `why` says why a step of the candidate was rebuilt; `by_chance` that rounds differ by themselves.
 pub fn findings(
     pair: &Pair<'_>,
     steps: &[StepPair<'_>],
     by_chance: bool,
-    below: &dyn Fn(&str) -> Option<String>,
+    why: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<Finding> {
     let mut found = vec![];
     let mut open = vec![];
@@ -41,7 +40,7 @@ pub fn findings(
             continue;
         };
         if verdict == Verdict::Regressed {
-            evidence.push_str(&cause(steps, step, below));
+            evidence.push_str(&cause(steps, step, why));
         }
         found.push(Finding {
             subject: StepName::parse(name).map(|name| name.label()),
@@ -87,5 +86,13 @@ fn compare(
     if chance::of_so_few(is, was) <= SURE {
         return Some((Verdict::Improved, evidence));
     }
-    (lost || won).then(|| (Verdict::CannotTell, format!("{evidence}; {}", chance::what_can_tell())))
+    if by_chance && (lost || won) {
+        return Some((Verdict::CannotTell, format!("{evidence}; {}", chance::what_can_tell())));
+    }
+    // It wavered, so something else than the Dockerfile decided on it; what, nobody knows.
+    let gone = before.flaky() && always_rebuilt(after);
+    gone.then(|| {
+        let rounds = chance::rounds_that_tell(was, is);
+        (Verdict::CannotTell, format!("{evidence}; {rounds} rounds without it can tell"))
+    })
 }

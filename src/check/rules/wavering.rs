@@ -1,5 +1,7 @@
 //! Steps that a cache serves in some rounds and not in others.
 
+use crate::measure::CellStep;
+
 use super::super::chance::{Hits, WHY};
 use super::super::finding::{Finding, Rule, Verdict};
 use super::super::matching::{Pair, StepPair};
@@ -15,8 +17,12 @@ pub fn findings(pair: &Pair<'_>, steps: &[StepPair<'_>], by_chance: bool) -> Vec
             Some((_, before)) if always_reused(before) && by_chance => {
                 (Verdict::CannotTell, format!("always in the baseline; {WHY}"))
             }
-            Some((_, before)) if always_reused(before) => {
+            Some((_, before)) if always_reused(before) && would_have_missed(before, after) => {
                 (Verdict::Regressed, "always in the baseline".into())
+            }
+            Some((_, before)) if always_reused(before) => {
+                let was = Hits::of(before);
+                (Verdict::CannotTell, format!("in {was} of the baseline, too few to show a miss"))
             }
             Some((_, before)) if before.flaky() => {
                 (Verdict::CannotTell, "and not always in the baseline".into())
@@ -41,6 +47,12 @@ pub fn findings(pair: &Pair<'_>, steps: &[StepPair<'_>], by_chance: bool) -> Vec
     found
 }
 
+/// Whether the baseline, had it missed as often as the candidate does, would be expected to show it.
+fn would_have_missed(before: &CellStep, after: &CellStep) -> bool {
+    let (was, is) = (Hits::of(before), Hits::of(after));
+    was.rounds * (is.rounds - is.reused) >= is.rounds
+}
+
 /// Where nothing wavers now: whether something did, and what became of it.
 fn steadied(pair: &Pair<'_>, steps: &[StepPair<'_>]) -> Finding {
     let rounds = pair.after.samples.len();
@@ -51,7 +63,13 @@ fn steadied(pair: &Pair<'_>, steps: &[StepPair<'_>]) -> Finding {
     // One round cannot show that what wavered no longer does.
     let enough = rounds >= pair.before.samples.len() && rounds > 1;
     let (verdict, evidence) = match wavered.len() {
-        all if all == 0 || !enough => (Verdict::Pass, "no step wavers between rounds".to_owned()),
+        0 => (Verdict::Pass, "no step wavers between rounds".to_owned()),
+        all if !enough => (
+            Verdict::Pass,
+            format!(
+                "no step wavers between rounds; {all} did in the baseline, which had more of them"
+            ),
+        ),
         all if settled == all => (
             Verdict::Improved,
             format!("all {rounds} rounds reused the same steps; not so in the baseline"),

@@ -21,6 +21,10 @@ use super::rank::upper_tail;
 /// The level of every interval.
 pub const CONFIDENCE: f64 = 0.95;
 
+/// A sample's whole range covers the median with probability 1 - 2^(1-n) (David and Nagaraja, *Order
+/// Statistics*, 3rd ed. 2003, §7.1), so below this no interval reaches [`CONFIDENCE`].
+const FEWEST: usize = 6;
+
 /// Resamples of a sample.
 const RESAMPLES: usize = 9_999;
 /// Resamples of larger samples are not drawn value by value.
@@ -37,7 +41,7 @@ pub struct Range {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     pub median: f64,
-    /// 95 % ([`CONFIDENCE`]); absent where there are too few values for one.
+    /// 95 % ([`CONFIDENCE`]); absent of fewer than six values, which are too few for one.
     pub interval: Option<Range>,
     /// How many values it is from.
     pub samples: usize,
@@ -62,7 +66,7 @@ impl Bootstrap {
         sorted.sort_by(f64::total_cmp);
         let median = median(&sorted)?;
         let samples = sorted.len();
-        if samples == 1 {
+        if samples < FEWEST {
             return Some(Estimate { median, interval: None, samples });
         }
         let middles = self.middles.entry(samples).or_insert_with(|| middles(samples));
@@ -157,9 +161,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_value_has_a_median_and_no_interval() {
-        let estimate = Bootstrap::new().median(&[3.0]).unwrap();
-        assert_eq!(estimate, Estimate { median: 3.0, interval: None, samples: 1 });
+    fn a_few_values_have_a_median_and_no_interval() {
+        let few = [3.0, 1.0, 2.0, 5.0, 4.0];
+        let estimate = Bootstrap::new().median(&few).unwrap();
+        assert_eq!(estimate, Estimate { median: 3.0, interval: None, samples: 5 });
+        assert!(
+            Bootstrap::new().median(&[few.as_slice(), &[6.0]].concat()).unwrap().interval.is_some()
+        );
         assert_eq!(Bootstrap::new().median(&[]), None);
         assert_eq!(Bootstrap::new().median(&[f64::NAN]), None);
     }
@@ -207,7 +215,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_interval_holds_its_median_and_lies_in_the_sample(
-            sample in prop::collection::vec(-1e9_f64..1e9, 2..40),
+            sample in prop::collection::vec(-1e9_f64..1e9, FEWEST..40),
         ) {
             let estimate = Bootstrap::new().median(&sample).unwrap();
             let Range { low, high } = estimate.interval.unwrap();

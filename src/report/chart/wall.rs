@@ -21,17 +21,24 @@ pub fn wall(view: &View) -> Option<Scene> {
         if view.variants[cell.variant].is_cold { Ink::Muted } else { Ink::Series(0) }
     };
     let cold = view.cold().filter(|_| !as_rows(view));
-    let mut explanation = match view.rounds {
-        1 => "One round: every dot is one trial, and no interval can be given.".to_owned(),
-        _ => format!("Median of {} rounds with its 95 % interval.", view.rounds),
+    let intervals =
+        view.cells.iter().any(|cell| cell.wall_seconds.is_some_and(|w| w.low.is_some()));
+    let mut explanation = match (view.rounds, intervals) {
+        (1, _) => "One round: every dot is one trial, and no interval can be given.".to_owned(),
+        (rounds, true) => format!("Median of {rounds} rounds with its 95 % interval."),
+        (rounds, false) => {
+            format!("Median of {rounds} rounds, which are too few for a 95 % interval.")
+        }
     };
     if as_rows(view) && view.cells.iter().any(|cell| cell.times_faster.is_some()) {
         explanation.push_str(" At the right: how many times faster than cold in the same round.");
     }
     let mut legend = vec![];
-    if view.rounds > 1 {
+    if intervals {
         let label = "median and 95 % interval".to_owned();
         legend.push(Entry { label, sign: Sign::Estimate(Ink::Series(0)) });
+    } else if view.rounds > 1 {
+        legend.push(Entry { label: "median".into(), sign: Sign::Dot(Ink::Series(0)) });
     }
     if draw_dots {
         legend.push(Entry { label: "one trial".into(), sign: Sign::Dot(Ink::Faint) });

@@ -57,7 +57,7 @@ pub fn html(view: &View, charts: &[Chart]) -> Result<String, PaintError> {
         page.push_str(&format!("<section id=\"{id}\">\n<h2>{heading}</h2>\n{body}</section>\n"));
     }
     page.push_str(&format!(
-        "</main>\n<footer>{}. Times are medians with 95 % bootstrap intervals; what is compared \
+        "</main>\n<footer>{}. Times are medians with 95 % bootstrap intervals, from six rounds on; what is compared \
          within rounds has Hodges and Lehmann's estimate with Wilcoxon's 95 % interval. The journal beside this page holds every build's trace.</footer>\n\
          <script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         escape(&view.generator)

@@ -4,69 +4,25 @@
 //! a strategy and link: more tests would each have to be surer, and find less. The value of a
 //! round is the mean over the commits after the first of ln(own wall ÷ cold wall); the rounds of
 //! the two runs are two independent samples. Significant and relevant are asked apart.
+//!
+//! Where the commits are others, what cold does may have changed too: a faster install makes a cache
+//! worth less and no slower. So a change there is called only if the strategy's own time went the
+//! same way.
+
+mod change;
 
 use std::collections::HashMap;
 
-use crate::measure::statistics::{FEWEST_PAIRS, mann_whitney, median};
-use crate::measure::{Analysis, COLD, Place};
+use crate::measure::statistics::FEWEST_PAIRS;
+use crate::measure::{Analysis, COLD, Name, Place};
 
 use super::chance;
 use super::doubts;
 use super::finding::{Finding, Rule, Verdict};
-use super::matching::commits;
+use super::matching::{commits, differences};
 use super::tolerances::Tolerances;
 
-/// A change of one strategy's ratio to cold.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Change {
-    /// The candidate's own ÷ cold over the baseline's; above 1 is slower. Hodges and Lehmann's
-    /// estimator of shift (*Annals of Mathematical Statistics* 34 (1963)) of the logarithms.
-    pub ratio: f64,
-    /// The 95 % interval that inverting the Mann-Whitney test gives (Conover, *Practical
-    /// Nonparametric Statistics*, 3rd edition, §5.4).
-    pub low: f64,
-    pub high: f64,
-    /// Two-sided, of the Mann-Whitney test.
-    pub p: f64,
-}
-
-/// The z of a two-sided 95 % interval.
-const Z95: f64 = 1.959_963_984_540_054;
-
-/// Above this many values a sample's evenly spaced quantiles stand for it in the estimate (not in
-/// the test), so that the differences of all pairs stay countable.
-const MOST_VALUES: usize = 400;
-
-/// Compares two samples of logarithms; `None` with fewer than two values of either.
-pub fn change(before: &[f64], after: &[f64]) -> Option<Change> {
-    let p = mann_whitney(before, after)?;
-    let (before, after) = (thinned(before), thinned(after));
-    let mut differences: Vec<f64> =
-        after.iter().flat_map(|a| before.iter().map(move |b| a - b)).collect();
-    differences.sort_by(f64::total_cmp);
-    let (m, n) = (before.len() as f64, after.len() as f64);
-    let reach = Z95 * (m * n * (m + n + 1.0) / 12.0).sqrt();
-    let low = (m * n / 2.0 - reach).floor().max(0.0) as usize;
-    let last = differences.len().saturating_sub(1);
-    let low = low.min(last / 2);
-    Some(Change {
-        ratio: median(&differences)?.exp(),
-        low: differences[low].exp(),
-        high: differences[last - low].exp(),
-        p,
-    })
-}
-
-fn thinned(values: &[f64]) -> Vec<f64> {
-    if values.len() <= MOST_VALUES {
-        return values.to_vec();
-    }
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    (0..MOST_VALUES)
-        .filter_map(|place| sorted.get(place * (sorted.len() - 1) / (MOST_VALUES - 1)).copied())
-        .collect()
-}
+pub use change::{Change, change};
 
 /// One finding a strategy and link that both runs have, cold apart.
 pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> Vec<Finding> {
@@ -83,6 +39,10 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
     let (old_commits, new_commits): (Vec<usize>, Vec<usize>) = both.into_iter().unzip();
     let old = logarithms(before, &old_commits);
     let new = logarithms(after, &new_commits);
+    let id = |run: &Analysis, place: usize| run.header.commits.get(place).map(|c| c.id.clone());
+    let others = old_commits.iter().zip(&new_commits);
+    let cold_may_differ = others.into_iter().any(|(old, new)| id(before, *old) != id(after, *new))
+        && differences(&before.header.environment, &after.header.environment).is_empty();
     let (mut asked, mut elsewhere) = (vec![], vec![]);
     for (link, link_name) in after.links.iter().enumerate() {
         for (strategy, name) in after.strategies.iter().enumerate() {
@@ -112,10 +72,9 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
                 });
                 continue;
             }
-            let none = vec![];
-            let left = old.get(&(other_link, other)).unwrap_or(&none);
-            let right = new.get(&(link, strategy)).unwrap_or(&none);
-            asked.push((place, left.clone(), right.clone()));
+            let before = old.get(&(other_link, other)).cloned().unwrap_or_default();
+            let after = new.get(&(link, strategy)).cloned().unwrap_or_default();
+            asked.push(Asked { place, before, after, cold_may_differ });
         }
     }
     let mut found = judge(asked, tolerances);
@@ -124,23 +83,47 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
 }
 
 /// Stands for a commit's message: the rule looks at all commits after the first.
-const ALL: &str = "all commits after the first";
+pub const ALL: &str = "all commits after the first";
 
-type Asked = (Place, Vec<f64>, Vec<f64>);
+/// One strategy over one link in both runs.
+#[derive(Clone)]
+struct Asked {
+    place: Place,
+    before: Rounds,
+    after: Rounds,
+    /// Whether its own times are to be looked at too.
+    cold_may_differ: bool,
+}
+
+/// Means of logarithms, a value a round.
+#[derive(Clone, Default)]
+struct Rounds {
+    /// Of own ÷ cold.
+    shares: Vec<f64>,
+    /// Of its own wall times in seconds.
+    own: Vec<f64>,
+}
+
+impl Asked {
+    /// Rounds of each.
+    fn sizes(&self) -> (usize, usize) {
+        (self.before.shares.len(), self.after.shares.len())
+    }
+}
 
 /// Holm's procedure (*Scandinavian Journal of Statistics* 6 (1979)) keeps the chance of any false
 /// call below the significance, over all that is asked.
 fn judge(asked: Vec<Asked>, tolerances: &Tolerances) -> Vec<Finding> {
-    let several = |(_, before, after): &Asked| before.len().min(after.len()) >= FEWEST_PAIRS;
+    let several = |asked: &Asked| asked.sizes().0.min(asked.sizes().1) >= FEWEST_PAIRS;
     let questions = asked.iter().filter(|question| several(question)).count();
     // What the surest of them has to stay below; none could where even the least p is above it.
     let strictest = tolerances.significance / questions.max(1) as f64;
     let changes: Vec<Option<Change>> = asked
         .iter()
         .map(|question| {
-            let (_, before, after) = question;
-            let enough = several(question) && least_p(before.len(), after.len()) <= strictest;
-            enough.then(|| change(before, after)).flatten()
+            let (before, after) = question.sizes();
+            let enough = several(question) && least_p(before, after) <= strictest;
+            enough.then(|| change(&question.before.shares, &question.after.shares)).flatten()
         })
         .collect();
     let needed = (FEWEST_PAIRS..).find(|&n| least_p(n, n) <= strictest);
@@ -157,9 +140,9 @@ fn judge(asked: Vec<Asked>, tolerances: &Tolerances) -> Vec<Finding> {
     }
     let findings = asked.into_iter().zip(changes).zip(significant);
     findings
-        .map(|(((place, before, after), change), significant)| {
-            let (verdict, evidence) =
-                told(&before, &after, change, significant, (tolerances, needed));
+        .map(|((asked, change), significant)| {
+            let (verdict, evidence) = told(&asked, change, significant, (tolerances, needed));
+            let place = asked.place;
             Finding { rule: Rule::Time, verdict, place, subject: None, step: None, evidence }
         })
         .collect()
@@ -172,14 +155,13 @@ fn least_p(m: usize, n: usize) -> f64 {
 }
 
 fn told(
-    before: &[f64],
-    after: &[f64],
+    asked: &Asked,
     change: Option<Change>,
     significant: bool,
     (tolerances, needed): (&Tolerances, usize),
 ) -> (Verdict, String) {
     let Some(change) = change else {
-        let (was, is) = (before.len(), after.len());
+        let (was, is) = asked.sizes();
         let evidence = if was == 0 || is == 0 {
             format!(
                 "no round of {} pairs with cold",
@@ -198,6 +180,12 @@ fn told(
         p = Short(p)
     );
     let relevant = ratio > 1.0 + tolerances.time || ratio < 1.0 / (1.0 + tolerances.time);
+    if significant
+        && relevant
+        && let Some(why) = only_cold_moved(asked, ratio, tolerances)
+    {
+        return (Verdict::CannotTell, format!("{numbers}; {why}"));
+    }
     match (significant, relevant) {
         (true, true) if ratio > 1.0 => (Verdict::Regressed, numbers),
         (true, true) => (Verdict::Improved, numbers),
@@ -210,6 +198,19 @@ fn told(
     }
 }
 
+/// That cold's time changed and the strategy's own did not, where that may be the commits' doing.
+fn only_cold_moved(asked: &Asked, share: f64, tolerances: &Tolerances) -> Option<String> {
+    let own = change(&asked.before.own, &asked.after.own).filter(|_| asked.cold_may_differ)?.ratio;
+    let told = |what: &str, cold: &str| {
+        format!("its own time did not {what} (ratio {own:.3}): cold takes {cold} than it did")
+    };
+    if share > 1.0 {
+        (own <= 1.0 + tolerances.time).then(|| told("rise", "less"))
+    } else {
+        (own >= 1.0 / (1.0 + tolerances.time)).then(|| told("fall", "more"))
+    }
+}
+
 /// A p-value in two digits.
 struct Short(f64);
 
@@ -219,12 +220,13 @@ impl std::fmt::Display for Short {
     }
 }
 
-type Walls = HashMap<(usize, usize, u32, usize), f64>;
+/// Seconds, and the builder that they passed on.
+type Walls = HashMap<(usize, usize, u32, usize), (f64, Option<Name>)>;
 
-/// By link and strategy: each round's mean of ln(own ÷ cold) over `commits`, of the rounds that
-/// built all of them under both.
-fn logarithms(analysis: &Analysis, commits: &[usize]) -> HashMap<(usize, usize), Vec<f64>> {
-    let mut found: HashMap<(usize, usize), Vec<f64>> = HashMap::new();
+/// By link and strategy: each round's means of ln(own ÷ cold) and ln(own) over `commits`, of the
+/// rounds that built all of them under both, on the same machine.
+fn logarithms(analysis: &Analysis, commits: &[usize]) -> HashMap<(usize, usize), Rounds> {
+    let mut found: HashMap<(usize, usize), Rounds> = HashMap::new();
     let Some(cold) = analysis.strategies.iter().position(|name| name == COLD) else { return found };
     if commits.is_empty() {
         return found;
@@ -234,7 +236,7 @@ fn logarithms(analysis: &Analysis, commits: &[usize]) -> HashMap<(usize, usize),
     for trial in analysis.trials.iter().filter(|trial| trial.built()) {
         walls.insert(
             (trial.link, trial.strategy, trial.round, trial.commit),
-            trial.wall().seconds(),
+            (trial.wall().seconds(), trial.builder),
         );
         rounds.push((trial.link, trial.strategy, trial.round));
     }
@@ -242,15 +244,19 @@ fn logarithms(analysis: &Analysis, commits: &[usize]) -> HashMap<(usize, usize),
     rounds.dedup();
     for (link, strategy, round) in rounds {
         let logarithm = |commit: &usize| {
-            let own = walls.get(&(link, strategy, round, *commit))?;
-            let cold = walls.get(&(link, cold, round, *commit))?;
+            let (own, builder) = walls.get(&(link, strategy, round, *commit))?;
+            let (cold, other) = walls.get(&(link, cold, round, *commit))?;
             let ratio = own / cold;
-            (ratio.is_finite() && ratio > 0.0).then(|| ratio.ln())
+            let usable = ratio.is_finite() && ratio > 0.0 && builder == other;
+            usable.then(|| (ratio.ln(), own.ln()))
         };
-        let all: Option<Vec<f64>> = commits.iter().map(logarithm).collect();
+        let all: Option<Vec<(f64, f64)>> = commits.iter().map(logarithm).collect();
         if let Some(all) = all {
-            let mean = all.iter().sum::<f64>() / all.len() as f64;
-            found.entry((link, strategy)).or_default().push(mean);
+            let count = all.len() as f64;
+            let (shares, own): (Vec<f64>, Vec<f64>) = all.into_iter().unzip();
+            let rounds = found.entry((link, strategy)).or_default();
+            rounds.shares.push(shares.iter().sum::<f64>() / count);
+            rounds.own.push(own.iter().sum::<f64>() / count);
         }
     }
     found
@@ -260,22 +266,39 @@ fn logarithms(analysis: &Analysis, commits: &[usize]) -> HashMap<(usize, usize),
 mod tests {
     use super::*;
 
+    fn asked(before: Vec<f64>, after: Vec<f64>) -> Asked {
+        let place = Place { strategy: "s".into(), link: None, commit: 0, message: ALL.into() };
+        let rounds = |shares: Vec<f64>| Rounds { own: shares.clone(), shares };
+        let (before, after) = (rounds(before), rounds(after));
+        Asked { place, before, after, cold_may_differ: false }
+    }
+
     #[test]
-    fn a_shift_is_estimated_with_an_interval_around_it() {
-        let before: Vec<f64> = (0..12).map(|i| f64::from(i) * 0.01).collect();
-        let after: Vec<f64> = before.iter().map(|value| value + 0.5_f64.ln()).collect();
-        let change = change(&before, &after).unwrap();
-        assert!((change.ratio - 0.5).abs() < 1e-12, "{change:?}");
-        assert!(change.low < 0.5 && change.high > 0.5 && change.p < 1e-4, "{change:?}");
+    fn a_share_of_cold_that_only_cold_moved_is_no_regression() {
+        let before: Vec<f64> = (0..12).map(|i| f64::from(i) * 0.001).collect();
+        let shifted = |by: f64| -> Vec<f64> { before.iter().map(|v| v + by.ln()).collect() };
+        let judged = |share: f64, own: f64, cold_may_differ: bool| {
+            let after = Rounds { shares: shifted(share), own: shifted(own) };
+            let asked = Asked { after, cold_may_differ, ..asked(before.clone(), vec![]) };
+            judge(vec![asked], &Tolerances::default()).remove(0)
+        };
+        let found = judged(1.6, 1.0, true);
+        assert_eq!(found.verdict, Verdict::CannotTell);
+        let why = "its own time did not rise (ratio 1.000): cold takes less than it did";
+        assert!(found.evidence.ends_with(why), "{}", found.evidence);
+        assert_eq!(judged(0.6, 1.0, true).verdict, Verdict::CannotTell);
+        // The same commits: the machine alone can have made cold faster, and it made all faster.
+        assert_eq!(judged(1.6, 1.0, false).verdict, Verdict::Regressed);
+        assert_eq!(judged(1.6, 1.3, true).verdict, Verdict::Regressed);
+        assert_eq!(judged(0.6, 0.7, true).verdict, Verdict::Improved);
     }
 
     #[test]
     fn rounds_that_could_never_be_sure_of_all_strategies_say_how_many_could() {
-        let place = Place { strategy: "s".into(), link: None, commit: 0, message: ALL.into() };
         let judged = |strategies: usize, rounds: u32| {
             let before: Vec<f64> = (0..rounds).map(|i| f64::from(i) * 0.001).collect();
             let after: Vec<f64> = before.iter().map(|value| value + 1.0).collect();
-            let asked = vec![(place.clone(), before, after); strategies];
+            let asked = vec![asked(before, after); strategies];
             judge(asked, &Tolerances::default()).pop().unwrap()
         };
         assert_eq!(judged(4, 6).verdict, Verdict::Regressed);
@@ -286,24 +309,16 @@ mod tests {
     }
 
     #[test]
-    fn thinning_keeps_the_ends_and_the_estimate() {
-        let values: Vec<f64> = (0..5000).map(f64::from).collect();
-        let thin = thinned(&values);
-        assert_eq!((thin[0], thin[MOST_VALUES - 1], thin.len()), (0.0, 4999.0, MOST_VALUES));
-    }
-
-    #[test]
     fn a_change_that_is_sure_and_small_passes_and_a_large_one_does_not() {
-        let place = Place { strategy: "s".into(), link: None, commit: 0, message: ALL.into() };
         let before: Vec<f64> = (0..12).map(|i| f64::from(i) * 0.001).collect();
         let judged = |factor: f64| {
             let after: Vec<f64> = before.iter().map(|value| value + factor.ln()).collect();
-            judge(vec![(place.clone(), before.clone(), after)], &Tolerances::default())[0].verdict
+            judge(vec![asked(before.clone(), after)], &Tolerances::default())[0].verdict
         };
         assert_eq!(judged(1.05), Verdict::Pass);
         assert_eq!(judged(1.2), Verdict::Regressed);
         assert_eq!(judged(0.8), Verdict::Improved);
-        let few = judge(vec![(place, vec![0.0], vec![0.1])], &Tolerances::default());
+        let few = judge(vec![asked(vec![0.0], vec![0.1])], &Tolerances::default());
         assert_eq!(few[0].verdict, Verdict::CannotTell);
     }
 }

@@ -1,0 +1,173 @@
+//! What one cell answers.
+
+use crate::check::finding::{Finding, Rule, Verdict};
+use crate::check::matching::place;
+use crate::check::step::StepName;
+use crate::measure::{Analysis, COLD, Cell, CellStep};
+use crate::scenario::format::Assertion;
+use crate::units::Bytes;
+
+use super::pattern::Pattern;
+use super::question::{Question, Wanted, questions};
+
+/// How many steps are named where a pattern matches none of them.
+const NAMED: usize = 8;
+
+/// What is asked of one cell.
+struct Asking<'a> {
+    analysis: &'a Analysis,
+    cell: &'a Cell,
+}
+
+/// The answers of one cell to everything that `assertion` asks.
+pub fn ask(assertion: &Assertion, analysis: &Analysis, cell: &Cell) -> Vec<Finding> {
+    let asking = Asking { analysis, cell };
+    questions(assertion).into_iter().map(|question| asking.answer(question)).collect()
+}
+
+impl<'a> Asking<'a> {
+    fn answer(&self, Question { rule, subject, wanted }: Question) -> Finding {
+        let (verdict, evidence) = match (wanted, rule) {
+            _ if self.cell.samples.is_empty() => self.not_built(),
+            (Wanted::Steps, _) => return self.steps(rule, subject),
+            (Wanted::Reuse(share, patterns), _) => self.reuse(share, &patterns),
+            (Wanted::Bytes(most), Rule::MaxPulled) => bytes(most, Some(self.cell.pulled())),
+            (Wanted::Bytes(most), Rule::MaxPushed) => bytes(most, Some(self.cell.pushed())),
+            (Wanted::Bytes(most), _) => bytes(most, self.stored()),
+            (Wanted::Ratio(most), _) => self.ratio(most),
+        };
+        self.finding(rule, subject, verdict, evidence)
+    }
+
+    fn finding(&self, rule: Rule, subject: String, verdict: Verdict, evidence: String) -> Finding {
+        Finding {
+            rule,
+            verdict,
+            place: place(self.analysis, self.cell),
+            subject: Some(subject),
+            step: None,
+            evidence,
+        }
+    }
+
+    /// An assertion on what was never built does not hold; that an engine broke says nothing of it.
+    fn not_built(&self) -> (Verdict, String) {
+        let (all, broken) = (self.cell.failed, self.cell.broken);
+        match all - broken {
+            0 => (Verdict::CannotTell, format!("none of {all} trials could be measured")),
+            failed => {
+                (Verdict::Regressed, format!("{failed} of {all} trials failed, none was built"))
+            }
+        }
+    }
+
+    /// The steps whose label matches `pattern`; every round is looked at.
+    fn matching(&self, pattern: &str) -> Vec<(&'a str, &'a CellStep)> {
+        let Some(pattern) = Pattern::of(pattern) else { return vec![] };
+        let steps = self.cell.steps.iter().map(|step| (self.analysis.text(step.name), step));
+        let named = |name| StepName::parse(name).is_some_and(|name| pattern.matches(&name));
+        steps.filter(|(name, _)| named(name)).collect()
+    }
+
+    fn steps(&self, rule: Rule, pattern: String) -> Finding {
+        let matched = self.matching(&pattern);
+        let against = |step: &CellStep| match rule {
+            Rule::MustHit => step.rebuilt,
+            _ => step.cached + step.lazy,
+        };
+        let mut wrong: Vec<&(&str, &CellStep)> =
+            matched.iter().filter(|(_, step)| against(step) > 0).collect();
+        // The first of a stage is where a chain of misses begins.
+        wrong.sort_by_key(|(name, _)| StepName::parse(name).map(|it| (it.stage, it.position)));
+        let word = if rule == Rule::MustHit { "rebuilt" } else { "reused" };
+        let (verdict, evidence) = if matched.is_empty() {
+            (
+                Verdict::Regressed,
+                format!("{pattern:?} matches no step; there are {}", self.labels()),
+            )
+        } else if wrong.is_empty() {
+            (Verdict::Pass, format!("{pattern:?} holds for {} steps", matched.len()))
+        } else {
+            let names: Vec<&str> = wrong.iter().map(|(name, _)| *name).collect();
+            let evidence = format!("{} was {word}, against {rule} {pattern:?}", names.join(", "));
+            (Verdict::Regressed, evidence)
+        };
+        let step = wrong.first().map(|(name, _)| (*name).to_owned());
+        Finding { step, ..self.finding(rule, pattern, verdict, evidence) }
+    }
+
+    /// The share of the matching steps that every round reused.
+    fn reuse(&self, wanted: f64, patterns: &[String]) -> (Verdict, String) {
+        let wide = patterns.is_empty();
+        let globs: Vec<(&String, Pattern)> =
+            patterns.iter().filter_map(|text| Some((text, Pattern::of(text)?))).collect();
+        let names = || self.cell.steps.iter().map(|step| self.analysis.text(step.name));
+        let parsed = || names().map(StepName::parse);
+        let matches = |glob: &Pattern| parsed().flatten().any(|name| glob.matches(&name));
+        let vain = globs.iter().find(|(_, glob)| !matches(glob)).map(|(text, _)| *text);
+        let chosen = self.cell.steps.iter().zip(parsed()).filter(|(_, name)| {
+            let of = |name: &StepName<'_>| globs.iter().any(|(_, glob)| glob.matches(name));
+            wide || name.as_ref().is_some_and(of)
+        });
+        let (mut reused, mut all) = (0, 0);
+        for (step, _) in chosen {
+            all += 1;
+            reused += usize::from(step.rebuilt == 0);
+        }
+        match (vain, all) {
+            (Some(vain), _) => (
+                Verdict::Regressed,
+                format!("{vain:?} matches no step; there are {}", self.labels()),
+            ),
+            (None, 0) => (Verdict::Regressed, "no step can be reused".into()),
+            _ if reused as f64 >= wanted * all as f64 => {
+                (Verdict::Pass, format!("{reused} of {all} steps reused"))
+            }
+            _ => (Verdict::Regressed, format!("{reused} of {all} steps reused, {wanted} wanted")),
+        }
+    }
+
+    /// What patterns are matched against, for whoever wrote one that matches nothing.
+    fn labels(&self) -> String {
+        let names = self.cell.steps.iter().map(|step| self.analysis.text(step.name));
+        let labels: Vec<String> = names
+            .filter_map(StepName::parse)
+            .map(|name| if name.stage.is_empty() { name.text.into() } else { name.label() })
+            .collect();
+        match labels.len() {
+            0 => "none at all".into(),
+            all if all > NAMED => {
+                format!("{} and {} more", labels[..NAMED].join("; "), all - NAMED)
+            }
+            _ => labels.join("; "),
+        }
+    }
+
+    /// Bytes that the registry holds after this commit.
+    fn stored(&self) -> Option<Bytes> {
+        let cell = self.cell;
+        let sequences = &self.analysis.sequences;
+        let own = sequences.iter().find(|s| s.strategy == cell.strategy && s.link == cell.link)?;
+        own.stored.get(cell.commit).copied().flatten()
+    }
+
+    fn ratio(&self, most: f64) -> (Verdict, String) {
+        let cold = self.analysis.strategies[self.cell.strategy] == COLD;
+        let ratio = self.cell.versus_cold.map(|paired| 1.0 / paired.ratio.median);
+        match ratio.or(cold.then_some(1.0)) {
+            None => (Verdict::CannotTell, "no round pairs with cold".into()),
+            Some(is) => {
+                let verdict = if is <= most { Verdict::Pass } else { Verdict::Regressed };
+                (verdict, format!("took {is:.2} of cold's time, at most {most} wanted"))
+            }
+        }
+    }
+}
+
+fn bytes(most: Bytes, is: Option<Bytes>) -> (Verdict, String) {
+    match is {
+        None => (Verdict::CannotTell, "an earlier commit was not built".into()),
+        Some(is) if is <= most => (Verdict::Pass, format!("{is}, at most {most} wanted")),
+        Some(is) => (Verdict::Regressed, format!("{is}, at most {most} wanted")),
+    }
+}
