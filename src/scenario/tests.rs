@@ -532,3 +532,28 @@ fn names_are_one_line_of_plain_text() {
         assert!(!found[0].contains(char::is_control), "{found:?}");
     }
 }
+
+#[test]
+fn what_a_strategy_pushes_goes_to_the_runs_own_repository() {
+    let engine = "engine = \"fresh\"";
+    let remedy = "a ref that is pushed must begin with `{repo}`, the run's own repository";
+    for (pushed, column) in [
+        ("push = \"ghcr.io/me/app:latest\"", 8),
+        ("push = \"{repository}:a\"", 8),
+        ("export = [{ type = \"registry\", ref = \"me/cache\" }]", 38),
+    ] {
+        let name = pushed.rsplit('"').nth(1).unwrap();
+        one(
+            engine,
+            &format!("{engine}\n{pushed}"),
+            &format!("33:{column}: `{name}` may be anybody's | {remedy}"),
+        );
+    }
+    for fine in [
+        "push = \"{repo}:{commit}\"",
+        "push = \"{repo}/{stage}:{commit}\"",
+        "export = [{ type = \"registry\", ref = \"{repo}:cache\" }, { type = \"gha\", ref = \"x\" }, { type = \"inline\" }]",
+    ] {
+        assert_eq!(mistakes(engine, &format!("{engine}\n{fine}")), Vec::<String>::new());
+    }
+}

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 /// An import whose placeholder has no value at a commit, such as the first one's `{parent}`,
 /// is left out there. The folders `src` and `dest` of a `local` cache, where they are relative,
 /// are in one that the strategy's trials of a round share and that goes with the run.
+/// What is pushed, by `push` or by an export of `type = "registry"`, must begin with `{repo}`;
+/// imports may come from anywhere, and what they read elsewhere is not counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Strategy {
