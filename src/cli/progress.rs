@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::journal::{Outcome, Skipped, TrialRecord};
 use crate::measure::reuse;
@@ -68,9 +68,9 @@ impl Shown {
         match event {
             Event::Notice(text) => line(text),
             Event::Planned { trials } => {
-                let style = ProgressStyle::with_template("{bar:30} {pos}/{len} ETA {eta} {msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
-                let bar = ProgressBar::new(*trials as u64).with_style(style);
+                let width = rustix::termios::tcgetwinsize(std::io::stderr());
+                let width = width.map_or(80, |size| size.ws_col);
+                let bar = ProgressBar::new(*trials as u64).with_style(style(width));
                 bar.enable_steady_tick(std::time::Duration::from_millis(500));
                 self.bar = Some(bar);
             }
@@ -89,6 +89,23 @@ impl Shown {
             }
         }
     }
+}
+
+/// A bar and what is known, in one line of a terminal that is `width` columns wide.
+fn style(width: u16) -> ProgressStyle {
+    // What stands beside the bar wants about this much.
+    let bar = width.saturating_sub(45).min(30);
+    let bar = if bar == 0 { String::new() } else { format!("{{bar:{bar}}} ") };
+    // The last part is cut to what is left of the line.
+    ProgressStyle::with_template(&format!("{bar}{{pos}}/{{len}}{{remaining}} {{wide_msg}}"))
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("remaining", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            // Nothing is known before a trial has ended.
+            if state.pos() > 0 {
+                let seconds = std::time::Duration::from_secs(state.eta().as_secs());
+                let _ = write!(text, " ETA {:#}", HumanDuration(seconds));
+            }
+        })
 }
 
 impl Drop for Shown {
@@ -151,11 +168,116 @@ fn outcome(record: &TrialRecord) -> String {
             format!("{what}: {}, reused {}/{} steps", record.wall(), reuse.cached, reuse.steps)
         }
         Outcome::BuildFailed { step, exit_code, message, log } => {
+            let place = if step.is_empty() { String::new() } else { format!(" at {step}") };
             let code = exit_code.map_or(String::new(), |code| format!(" with exit code {code}"));
             let log: String = log.iter().map(|line| format!("\n    {line}")).collect();
-            format!("{what}: the build failed at {step}{code}: {message}{log}")
+            format!("{what}: the build failed{place}{code}: {message}{log}")
         }
         Outcome::WrongImage { message } => format!("{what}: wrong image: {message}"),
         Outcome::Broken { message } => format!("{what}: broken: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+
+    use super::*;
+
+    /// Keeps what is written since the line was last cleared.
+    #[derive(Clone, Debug)]
+    struct Terminal(u16, Arc<Mutex<String>>);
+
+    impl TermLike for Terminal {
+        fn width(&self) -> u16 {
+            self.0
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(&format!("{text}\n"))
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.1.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.1.lock().unwrap().clear();
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines of a terminal after so many of four trials.
+    fn lines(width: u16, done: u64) -> Vec<String> {
+        let terminal = Terminal(width, Arc::default());
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let bar = ProgressBar::with_draw_target(Some(4), target).with_style(style(width));
+        bar.set_message("registry-max commit 12");
+        bar.inc(done);
+        bar.tick();
+        let text = terminal.1.lock().unwrap().clone();
+        text.lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_bar_fits_the_terminal_and_promises_nothing_before_a_trial_has_ended() {
+        for width in [20, 40, 60, 200] {
+            for done in [0, 1] {
+                let lines = lines(width, done);
+                assert_eq!(lines.len(), 1, "{width}: {lines:?}");
+                assert!(lines[0].chars().count() <= width.into(), "{width}: {lines:?}");
+                assert_eq!(lines[0].contains("ETA"), done > 0, "{lines:?}");
+                assert!(lines[0].contains(&format!("{done}/4")), "{lines:?}");
+            }
+        }
+        assert!(lines(40, 0)[0].contains("registry-max commit 12"));
+    }
+
+    #[test]
+    fn a_failure_that_no_step_is_to_blame_for_names_none() {
+        let failed = |step: &str| {
+            let key = crate::journal::TrialKey {
+                round: 0,
+                strategy: "cold".into(),
+                link: None,
+                commit: 1,
+            };
+            let outcome = Outcome::BuildFailed {
+                step: step.into(),
+                exit_code: None,
+                message: "no such file".into(),
+                log: vec![],
+            };
+            super::outcome(&TrialRecord::new(key, outcome))
+        };
+        assert_eq!(failed(""), "round 1 cold commit 2: the build failed: no such file");
+        assert_eq!(
+            failed("[1/2] RUN a"),
+            "round 1 cold commit 2: the build failed at [1/2] RUN a: no such file"
+        );
     }
 }

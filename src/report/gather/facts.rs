@@ -50,6 +50,7 @@ pub fn failures(analysis: &Analysis) -> Vec<String> {
         .map(|trial| {
             let why = match &trial.outcome {
                 Outcome::Built => String::new(),
+                Outcome::BuildFailed { step, message, .. } if step.is_empty() => message.clone(),
                 Outcome::BuildFailed { step, message, .. } => format!("{step}: {message}"),
                 Outcome::WrongImage { message } => format!("wrong image: {message}"),
                 Outcome::Broken { message } => message.clone(),
