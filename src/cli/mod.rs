@@ -154,9 +154,15 @@ fn journal_path(named: &Path) -> PathBuf {
     if named.is_dir() { named.join("journal.jsonl") } else { named.to_owned() }
 }
 
-/// Where engines live while they run: `cachefrom` in the temporary directory.
+/// Where engines live while they run: `cachefrom` in the temporary directory, which others than
+/// root, who share that directory, tell apart by their user ids.
 fn run_root() -> PathBuf {
-    std::env::temp_dir().join("cachefrom")
+    let user = rustix::process::geteuid();
+    let name = match user.is_root() {
+        true => "cachefrom".to_owned(),
+        false => format!("cachefrom-{}", user.as_raw()),
+    };
+    std::env::temp_dir().join(name)
 }
 
 #[cfg(test)]

@@ -273,7 +273,8 @@ async fn sweep(socket: &Path) -> Result<(), EngineError> {
     for container in found {
         let run = container.labels.as_ref().and_then(|labels| labels.get(LABEL));
         if let (Some(run), Some(id)) = (run, &container.id)
-            && !Path::new(run).exists()
+            // One that this user may not look at is another user's and may live.
+            && Path::new(run).try_exists().is_ok_and(|exists| !exists)
         {
             remove(socket, id).await?;
         }

@@ -41,6 +41,17 @@ impl Host {
     }
 }
 
+/// Whether the user's daemon may be there, as far as can be told without a folder to work in.
+pub async fn may_be_there() -> bool {
+    let address = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let socket =
+        if address.is_empty() { Some(DEFAULT_SOCKET) } else { address.strip_prefix("unix://") };
+    match socket {
+        Some(socket) => request::ping(Path::new(socket)).await.is_ok(),
+        None => true,
+    }
+}
+
 /// The user's daemon: `DOCKER_HOST`, else the usual socket. Docker contexts are not read.
 pub async fn host(run_root: &Path) -> Result<Host, EngineError> {
     let address = std::env::var("DOCKER_HOST").unwrap_or_default();

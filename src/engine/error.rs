@@ -21,6 +21,11 @@ pub enum EngineError {
          install Docker 25 or newer with containerd and runc, or name an engine with --builder"
     )]
     NoEngine { reason: String },
+    #[error(
+        "engines cannot live in {}: it {problem}\n\
+         name a folder of your own with TMPDIR", path.display()
+    )]
+    RunRoot { path: PathBuf, problem: String },
     #[error("cannot {action} {}", path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot run {program}")]

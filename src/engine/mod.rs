@@ -43,7 +43,7 @@ pub use machine::Machine;
 pub use packages::{machine_packages, packages};
 pub use private::{EngineOptions, PrivateEngine};
 pub use probe::{EngineVersion, prove_empty, version};
-pub use source::{Control, Engine, Engines, Fresh, Place, Terms, fresh, open};
+pub use source::{Control, Engine, Engines, Fresh, Place, Terms, fresh, open, permitted};
 pub use sweep::{RunRoot, sweep};
 pub use tls::TlsOptions;
 

@@ -101,6 +101,18 @@ pub trait Engines: fmt::Debug + Send + Sync {
     async fn close(&self) -> Result<(), EngineError>;
 }
 
+/// Whether this user may have engines at `address`: known before a folder is made for them.
+pub async fn permitted(address: Option<&EngineAddress>) -> Result<(), EngineError> {
+    let private = match address {
+        None => !docker::may_be_there().await,
+        Some(address) => matches!(address, EngineAddress::Private(_)),
+    };
+    if private && !rustix::process::geteuid().is_root() {
+        return Err(EngineError::NotRoot);
+    }
+    Ok(())
+}
+
 /// The engines at `address`; by default private ones, or else BuildKit containers.
 pub async fn open(
     address: Option<&EngineAddress>,

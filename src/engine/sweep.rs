@@ -4,9 +4,12 @@
 //! free is a dead run's. The kernel has already ended its engines (see `process`); what is left are
 //! files, empty cgroups and, at worst, a process that the pid file names. A run that was interrupted
 //! may still be starting or stopping an engine on another thread: its directory waits for that.
+//! Directories are their owner's alone: what is found in them is removed and killed as root, and
+//! contexts in them are copies of private files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -63,8 +66,16 @@ pub struct RunRoot {
 impl RunRoot {
     /// A new run's directory below `root`.
     pub fn create(root: &Path) -> Result<Self, EngineError> {
-        fs::create_dir_all(root).map_err(at("create", root))?;
-        let root = &root.canonicalize().map_err(at("resolve", root))?;
+        if let Some(parent) = root.parent() {
+            fs::create_dir_all(parent).map_err(at("create", parent))?;
+        }
+        match DirBuilder::new().mode(0o700).create(root) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(at("create", root)(error));
+            }
+            _ => {}
+        }
+        let root = &own_directory(root)?;
         let _no_sweep_meanwhile = lock_root(root)?;
         let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let path = root.join(format!(
@@ -72,9 +83,9 @@ impl RunRoot {
             std::process::id(),
             moment.as_nanos() as u32
         ));
-        fs::create_dir(&path).map_err(at("create", &path))?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(at("create", &path))?;
         let lock_path = path.join(LOCK_FILE);
-        let lock = File::create(&lock_path).map_err(at("create", &lock_path))?;
+        let lock = open_lock(&lock_path, true).map_err(at("create", &lock_path))?;
         lock.lock().map_err(at("lock", &lock_path))?;
         Ok(Self { path, _lock: lock })
     }
@@ -98,13 +109,16 @@ impl Drop for RunRoot {
 
 /// Removes what dead runs left below `root`; says which.
 pub fn sweep(root: &Path) -> Result<Vec<PathBuf>, EngineError> {
-    let Ok(root) = root.canonicalize() else { return Ok(Vec::new()) };
+    if fs::symlink_metadata(root).is_err() {
+        return Ok(Vec::new());
+    }
+    let root = own_directory(root)?;
     let _no_run_begins_meanwhile = lock_root(&root)?;
     let mut swept = Vec::new();
     for path in directories(&root, RUN_PREFIX)? {
         let lock_path = path.join(LOCK_FILE);
         // A run without its lock file died between making the two.
-        let dead = match File::open(&lock_path) {
+        let dead = match open_lock(&lock_path, false) {
             Ok(lock) => match lock.try_lock() {
                 Ok(()) => true,
                 Err(TryLockError::WouldBlock) => false,
@@ -202,9 +216,36 @@ fn remove_cgroup(path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
+/// The canonical path of a directory that is this user's and that nobody else may enter.
+fn own_directory(root: &Path) -> Result<PathBuf, EngineError> {
+    // Not of what a symlink leads to: whoever made the link could change that at any moment.
+    let found = fs::symlink_metadata(root).map_err(at("look at", root))?;
+    let user = rustix::process::geteuid().as_raw();
+    let problem = match (found.is_dir(), found.uid()) {
+        _ if found.is_symlink() => "is a symlink".to_owned(),
+        (false, _) => "is no folder".to_owned(),
+        (true, owner) if owner != user => format!("belongs to user {owner}, not to user {user}"),
+        (true, _) => {
+            if found.mode() & 0o077 != 0 {
+                let alone = fs::Permissions::from_mode(0o700);
+                fs::set_permissions(root, alone).map_err(at("close to others", root))?;
+            }
+            return root.canonicalize().map_err(at("resolve", root));
+        }
+    };
+    Err(EngineError::RunRoot { path: root.to_owned(), problem })
+}
+
+/// A lock file, never what a symlink in its place leads to; its content is left alone.
+fn open_lock(path: &Path, create: bool) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(create).create(create).truncate(false).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
 fn lock_root(root: &Path) -> Result<File, EngineError> {
     let path = root.join(LOCK_FILE);
-    let lock = File::create(&path).map_err(at("create", &path))?;
+    let lock = open_lock(&path, true).map_err(at("create", &path))?;
     lock.lock().map_err(at("lock", &path))?;
     Ok(lock)
 }
@@ -217,4 +258,57 @@ fn directories(parent: &Path, prefix: &str) -> Result<Vec<PathBuf>, EngineError>
         .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()))
         .map(|entry| entry.path())
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn nobody_else_may_look_into_a_runs_folder() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("a/cachefrom");
+        let run = RunRoot::create(&root).unwrap();
+        assert_eq!((mode(&root), mode(run.path())), (0o700, 0o700));
+        drop(run);
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        sweep(&root).unwrap();
+        assert_eq!(mode(&root), 0o700, "one of an earlier version is closed");
+    }
+
+    #[test]
+    fn a_folder_that_is_a_symlink_or_another_users_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let (real, link) = (parent.path().join("real"), parent.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        symlink(&real, &link).unwrap();
+        let refused = |root: &Path| {
+            let error = RunRoot::create(root).unwrap_err().to_string();
+            assert_eq!(sweep(root).unwrap_err().to_string(), error);
+            assert!(error.contains("TMPDIR"), "{error}");
+            error
+        };
+        assert!(refused(&link).contains("link: it is a symlink"));
+        assert_eq!(fs::read_dir(&real).unwrap().count(), 0);
+        // Only root may give a folder away.
+        if chown(&real, Some(65534), None).is_ok() {
+            assert!(refused(&real).contains("real: it belongs to user 65534, not to user 0"));
+        }
+    }
+
+    #[test]
+    fn a_lock_that_is_a_symlink_leaves_what_it_leads_to_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let precious = root.path().join("precious");
+        fs::write(&precious, "content").unwrap();
+        symlink(&precious, root.path().join(LOCK_FILE)).unwrap();
+        assert!(RunRoot::create(root.path()).is_err() && sweep(root.path()).is_err());
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "content");
+    }
 }

@@ -19,8 +19,8 @@ pub async fn doctor(
     run_root: &Path,
     notice: engine::Notice<'_>,
 ) -> Result<String, RunError> {
+    engine::permitted(builder).await?;
     create(cache_dir)?;
-    create(run_root)?;
     let swept = engine::sweep(run_root)?.len();
     let folder = RunRoot::create(run_root)?;
     let registry = Registry::start(folder.path().join("registry")).await?;
