@@ -10,9 +10,9 @@ use super::explain::{ExplainError, Form};
 use super::replay::build_arg;
 use super::{Exit, journal_path};
 use crate::explain::{Prediction, brief, predict, sentence};
-use crate::history::working_tree;
+use crate::history::{Written, working_tree};
 use crate::ignore::clean;
-use crate::journal::{CommitRecord, FileChange, Header};
+use crate::journal::{CommitRecord, FileChange, Header, holds_journal};
 use crate::measure::Analysis;
 
 #[derive(Debug, Parser)]
@@ -96,7 +96,9 @@ fn changes(args: &Args, header: &Header) -> anyhow::Result<Vec<FileChange>> {
     };
     let mut found = vec![];
     let mut there = BTreeSet::new();
-    for file in working_tree(&args.dir)?.into_iter().filter(|file| taken(&file.path)) {
+    let written = Written { results: None, is_results: holds_journal };
+    let files = working_tree(&args.dir, &included, written)?;
+    for file in files.into_iter().filter(|file| taken(&file.path)) {
         let Some((object, mode)) = file.now else { continue };
         there.insert(file.path.clone());
         if before.get(file.path.as_str()) != Some(&(object.as_str(), mode)) {

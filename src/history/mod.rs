@@ -18,6 +18,7 @@ mod checkout;
 mod compared;
 mod edit;
 mod entries;
+mod left_out;
 mod libgit2;
 mod relevant;
 mod replay;
@@ -28,6 +29,7 @@ mod working;
 
 pub use checkout::Checkout;
 pub use edit::EditError;
+pub use left_out::Written;
 pub use replay::{Replay, Which};
 pub use tree::FileChange;
 pub use working::working_tree;
@@ -94,6 +96,8 @@ pub enum HistoryError {
     Io { doing: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{} is in the source tree but {problem}", path.display())]
     Source { path: PathBuf, problem: String },
+    #[error("the results are to go into the source tree {} itself\n  name a folder in it or elsewhere with --out, or what to take in `include`", path.display())]
+    ResultsInSource { path: PathBuf },
     #[error("`include` takes `{include}`, {problem}")]
     Include { include: String, problem: String },
     #[error("{position}commit `{commit}`, edit {number} (`{kind}` of `{path}`)")]
@@ -109,7 +113,7 @@ pub enum HistoryError {
     },
     #[error("commit `{commit}` starts from `{from}`, which is no earlier branch or message")]
     UnknownFrom { commit: String, from: String },
-    #[error("there is no commit {index}: the history has {count}")]
+    #[error("there is no commit {}: the history has {count}", index + 1)]
     NoCommit { index: usize, count: usize },
     #[error("there are no commits to replay in {}: {asked}", repository.display())]
     NoCommits { repository: PathBuf, asked: String },
@@ -136,8 +140,13 @@ impl HistoryError {
 }
 
 impl History {
-    /// Makes every commit of the scenario in a new repository inside `parent_dir`.
-    pub fn script(loaded: &Loaded, parent_dir: &Path) -> Result<History, HistoryError> {
+    /// Makes every commit of the scenario in a new repository inside `parent_dir`. What `written`
+    /// tells apart in the source is left out.
+    pub fn script(
+        loaded: &Loaded,
+        written: Written<'_>,
+        parent_dir: &Path,
+    ) -> Result<History, HistoryError> {
         let folder = tempfile::Builder::new()
             .prefix("history-")
             .tempdir_in(parent_dir)
@@ -153,7 +162,7 @@ impl History {
             _folder: Some(folder),
         };
 
-        let source = source::read(&history.repository, loaded)?;
+        let source = source::read(&history.repository, loaded, written)?;
         let mut trees: Vec<Tree> = vec![];
         // What `from` and a branch's next commit start from, by branch name.
         let mut tips: HashMap<String, usize> = HashMap::new();
@@ -255,13 +264,19 @@ impl History {
             Source::Scripted(trees) => trees,
             Source::Stored(stored) => return stored.file(&self.repository, index, path),
         };
-        let found = trees[index].files.get(path);
+        let found = source::normal(path).ok().and_then(|path| trees[index].files.get(&path));
         let Some(file) = found.filter(|file| file.mode != tree::Mode::Symlink) else {
             return Ok(None);
         };
         let blob = self.repository.find_blob(file.blob);
         let blob = blob.map_err(HistoryError::git(format!("read the content of {path}")))?;
         Ok(Some(blob.content().to_vec()))
+    }
+
+    /// The paths of a commit's files.
+    pub fn paths(&self, index: usize) -> Result<Vec<String>, HistoryError> {
+        self.require(index)?;
+        Ok(self.tree(index)?.files.keys().cloned().collect())
     }
 
     /// The files of a commit that differ from the commit before it in the sequence, by path;

@@ -1,7 +1,8 @@
 //! Reads the source tree that the first commit starts from.
 //!
-//! Takes what `include` names, or everything; never `.git`, at any depth, nor the top folder's
-//! `target`. Symlinks are taken as links and must stay inside the tree.
+//! Takes what `include` names, or everything; never `.git`, at any depth, the top folder's
+//! `target`, nor what is [`LeftOut`]. Symlinks are taken as links; those that the build context
+//! may hold must stay inside the tree.
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -9,16 +10,26 @@ use std::path::Path;
 
 use git2::Repository;
 
+use super::left_out::{LeftOut, Written};
 use super::tree::{File, Mode, Stamp, Tree, escape};
 use super::{EditError, HistoryError};
+use crate::ignore::Patterns;
 use crate::scenario::Loaded;
 
 const STAMP: Stamp = Stamp { commit: 0, edit: 0 };
 
-pub(super) fn read(repository: &Repository, loaded: &Loaded) -> Result<Tree, HistoryError> {
-    let mut reader = Reader { repository, root: &loaded.source, tree: Tree::default() };
+pub(super) fn read(
+    repository: &Repository,
+    loaded: &Loaded,
+    written: Written<'_>,
+) -> Result<Tree, HistoryError> {
     let include = &loaded.scenario.include;
+    let left_out = &LeftOut::of(&loaded.source, include, written);
+    let mut reader = Reader { repository, root: &loaded.source, left_out, tree: Tree::default() };
     if include.is_empty() {
+        if left_out.holds_results() {
+            return Err(HistoryError::ResultsInSource { path: loaded.source.clone() });
+        }
         reader.take("", &|_| true)?;
     }
     for pattern in include {
@@ -45,19 +56,33 @@ pub(super) fn read(repository: &Repository, loaded: &Loaded) -> Result<Tree, His
             let ends = path.match_indices('/').map(|(slash, _)| slash);
             ends.chain([path.len()]).any(|end| glob.is_match(&path[..end]))
         };
-        let mut all = Reader { repository, root: &loaded.source, tree: Tree::default() };
+        let mut all = Reader { tree: Tree::default(), ..reader };
         all.take("", &wanted)?;
         if all.tree.files.is_empty() {
-            return Err(failed("but nothing in the source tree is called that".into()));
+            let problem = "but nothing in the source tree that git does not ignore is called that";
+            return Err(failed(problem.into()));
         }
         reader.tree.files.append(&mut all.tree.files);
     }
     let tree = reader.tree;
-    for (link, _) in tree.symlinks() {
+    let dockerfile = normal(&loaded.scenario.build.dockerfile).unwrap_or_default();
+    let never_sent = never_sent(repository, &tree, &dockerfile);
+    let leads_to_dockerfile = |link: &str| {
+        let rest = dockerfile.strip_prefix(link);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let enters = |link: &str| {
+        let kept_out = never_sent.as_ref().is_some_and(|never| never.matches_below(link));
+        !kept_out || leads_to_dockerfile(link)
+    };
+    for (link, _) in tree.symlinks().filter(|(link, _)| enters(link)) {
         let target = escape(repository, &tree, link)
             .map_err(HistoryError::git(format!("follow the symlink `{link}`")))?;
         if let Some(target) = target {
-            let problem = format!("is a symlink to `{target}`, which leaves the tree");
+            let problem = format!(
+                "is a symlink to `{target}`, which leaves the tree\n  \
+                 name it in .dockerignore or .gitignore, or what to take instead in `include`"
+            );
             return Err(HistoryError::Source { path: loaded.source.join(link), problem });
         }
     }
@@ -74,9 +99,18 @@ pub(super) fn normal(path: &str) -> Result<String, EditError> {
     Ok(parts.join("/"))
 }
 
+/// What the ignore file of the Dockerfile, or else that of the context, keeps out of every build.
+fn never_sent(repository: &Repository, tree: &Tree, dockerfile: &str) -> Option<Patterns> {
+    let own = format!("{dockerfile}.dockerignore");
+    let file = tree.files.get(&own).or_else(|| tree.files.get(".dockerignore"))?;
+    let blob = repository.find_blob(file.blob).ok().filter(|_| file.mode != Mode::Symlink)?;
+    Patterns::of_ignore_file(&String::from_utf8_lossy(blob.content()))
+}
+
 struct Reader<'a> {
     repository: &'a Repository,
     root: &'a Path,
+    left_out: &'a LeftOut<'a>,
     tree: Tree,
 }
 
@@ -101,6 +135,9 @@ impl Reader<'_> {
         let on_disk = self.root.join(path);
         let metadata = std::fs::symlink_metadata(&on_disk)
             .map_err(HistoryError::io("read the source", &on_disk))?;
+        if !path.is_empty() && self.left_out.has(path, metadata.is_dir()) {
+            return Ok(());
+        }
         if metadata.is_dir() {
             // The repository itself, when temporary files are kept inside the source tree.
             if self.repository.path() == on_disk {

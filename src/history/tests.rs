@@ -37,6 +37,10 @@ impl Fixture {
     }
 
     fn script(&self, text: &str) -> Result<History, HistoryError> {
+        self.written(text, Written::NOTHING)
+    }
+
+    fn written(&self, text: &str, written: Written<'_>) -> Result<History, HistoryError> {
         let path = self.folder.path().join("s.toml");
         let head = "schema = 1\nname = \"a\"\n";
         let source = if text.contains("source =") { "" } else { "source = \"source\"\n" };
@@ -45,7 +49,7 @@ impl Fixture {
         fs::write(&path, format!("{head}{source}{top}{build}[[commit]]{commits}")).unwrap();
         let loaded = crate::scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
         // Not inside the fixture, which many a test drops before the history.
-        History::script(&loaded, &std::env::temp_dir())
+        History::script(&loaded, written, &std::env::temp_dir())
     }
 
     /// A first commit and a second with one edit.
@@ -374,7 +378,7 @@ fn a_repository_inside_the_source_tree_does_not_become_part_of_it() {
     let fixture = Fixture::new();
     let id = fixture.edited("").unwrap().commits()[0].id.clone();
     let loaded = crate::scenario::load(&fixture.folder.path().join("s.toml")).unwrap();
-    let history = History::script(&loaded, &loaded.source).unwrap();
+    let history = History::script(&loaded, Written::NOTHING, &loaded.source).unwrap();
     assert_eq!(history.commits()[0].id, id);
 }
 
@@ -423,4 +427,131 @@ fn changes_are_of_content_and_mode_against_the_commit_before() {
     ];
     assert_eq!(second, expected);
     assert!(matches!(history.changes(2), Err(HistoryError::NoCommit { .. })));
+}
+
+impl Fixture {
+    fn write(&self, path: &str, content: &str) {
+        let path = self.source().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// The paths of the only commit, where a run writes into `results` of the source.
+    fn taken(&self, top: &str, results: &str) -> Result<Vec<String>, HistoryError> {
+        let results = self.source().join(results);
+        let written = Written {
+            results: Some(&results),
+            is_results: |folder| folder.join("journal.jsonl").exists(),
+        };
+        let history = self.written(&format!("{top}[[commit]]\nmessage = \"first\"\n"), written)?;
+        history.paths(0)
+    }
+
+    fn track(&self, paths: &[&str]) {
+        fs::remove_dir_all(self.source().join(".git")).unwrap();
+        let repository = Repository::init(self.source()).unwrap();
+        let mut index = repository.index().unwrap();
+        paths.iter().for_each(|path| index.add_path(Path::new(path)).unwrap());
+        index.write().unwrap();
+    }
+}
+
+#[test]
+fn what_runs_wrote_into_the_source_is_no_input_of_the_next() {
+    let fixture = Fixture::new();
+    let before = fixture.taken("", "out").unwrap();
+    for written in [
+        "out/report.html",
+        "results/a/run-1/journal.jsonl",
+        "results/a/run-1/report.md",
+        ".cachefrom/baselines/main.jsonl",
+        "data/.cachefrom/b",
+    ] {
+        fixture.write(written, "x");
+    }
+    assert_eq!(fixture.taken("", "out").unwrap(), before);
+    // What only has the name of something that a run writes is the user's.
+    fixture.write("results/mine.txt", "x");
+    assert!(fixture.taken("", "out").unwrap().contains(&"results/mine.txt".to_owned()));
+    let named = fixture.taken("include = [\"results/a/run-1\"]\n", "out").unwrap();
+    assert_eq!(named.len(), 2, "results are taken by their own name: {named:?}");
+}
+
+#[test]
+fn results_are_not_written_among_the_files_of_the_source() {
+    let fixture = Fixture::new();
+    let error = fixture.taken("", ".").unwrap_err().to_string();
+    assert!(error.contains("--out"), "{error}");
+    assert_eq!(fixture.taken("include = [\"data\"]\n", ".").unwrap().len(), 2);
+}
+
+#[test]
+fn what_git_ignores_is_taken_only_by_its_name() {
+    let fixture = Fixture::new();
+    fixture.write(".gitignore", "/built/\n*.log\n");
+    for path in ["built/app", "built/kept", "a.log", "data/b.log", "data/tracked.log"] {
+        fixture.write(path, "x");
+    }
+    fixture.track(&["Dockerfile", "built/kept", "data/tracked.log"]);
+    let taken = |top: &str| fixture.taken(top, "out").unwrap();
+    let rest = [
+        ".gitignore",
+        "Dockerfile",
+        "built/kept",
+        "data/1.json",
+        "data/2.json",
+        "data/tracked.log",
+        "latest",
+        "run.sh",
+    ];
+    assert_eq!(taken(""), rest);
+    assert_eq!(taken("include = [\"built\", \"a.log\"]\n"), ["a.log", "built/app", "built/kept"]);
+    assert_eq!(taken("include = [\"built/app\"]\n"), ["built/app"]);
+    assert_eq!(taken("include = [\"data/*.log\"]\n"), ["data/tracked.log"]);
+    let error = fixture.taken("include = [\"*.log\"]\n", "out").unwrap_err().to_string();
+    assert!(error.contains("that git does not ignore"), "{error}");
+    // The same as of a folder below the work tree.
+    let below = fixture.source().join("data").canonicalize().unwrap();
+    let paths = |include: &[String]| -> Vec<String> {
+        let files = working_tree(&below, include, Written::NOTHING).unwrap();
+        files.into_iter().map(|file| file.path).collect()
+    };
+    assert_eq!(paths(&[]), ["1.json", "2.json", "tracked.log"]);
+    assert_eq!(paths(&["b.log".into()]), ["1.json", "2.json", "b.log", "tracked.log"]);
+}
+
+#[test]
+fn a_folder_that_git_ignores_as_a_whole_is_taken_by_its_name_as_a_whole() {
+    let fixture = Fixture::new();
+    fixture.write(".gitignore", "/built/\n");
+    fixture.write("built/app", "x");
+    fixture.write("built/deep/app", "x");
+    fixture.track(&["Dockerfile"]);
+    assert_eq!(
+        fixture.taken("include = [\"built\"]\n", "out").unwrap(),
+        ["built/app", "built/deep/app"]
+    );
+    assert_eq!(fixture.taken("include = [\"built/d*\"]\n", "out").unwrap(), ["built/deep/app"]);
+}
+
+#[test]
+fn a_symlink_out_of_the_tree_is_refused_only_where_a_build_may_see_it() {
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.source().join(".venv/bin")).unwrap();
+    symlink("/usr/bin/python3", fixture.source().join(".venv/bin/python")).unwrap();
+    let error = fixture.taken("", "out").unwrap_err().to_string();
+    assert!(error.contains("which leaves the tree\n  name it in .dockerignore"), "{error}");
+    fixture.write(".dockerignore", "**/.venv\n");
+    let history = fixture.edited("{ append = \"data/1.json\", content = \"2\" }").unwrap();
+    assert_eq!(history.paths(1).unwrap().len(), 7);
+    // What is read through the link on the way to the Dockerfile is seen however that is ignored.
+    symlink("/etc", fixture.source().join("etc")).unwrap();
+    fixture.write(".dockerignore", "etc\n.venv\n");
+    assert!(fixture.taken("", "out").is_ok());
+    let build = "[build]\ndockerfile = \"etc/passwd\"\n[[commit]]\nmessage = \"first\"\n";
+    let path = fixture.folder.path().join("t.toml");
+    fs::write(&path, format!("schema = 1\nname = \"a\"\nsource = \"source\"\n{build}")).unwrap();
+    let loaded = crate::scenario::load(&path).unwrap();
+    let error = History::script(&loaded, Written::NOTHING, &std::env::temp_dir());
+    assert!(error.err().unwrap().to_string().contains("leaves the tree"));
 }

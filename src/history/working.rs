@@ -8,11 +8,20 @@ use std::path::Path;
 use git2::{ObjectType, Oid};
 
 use super::HistoryError;
+use super::left_out::{LeftOut, Written};
+use super::libgit2::isolate;
 use super::tree::{FileChange, Mode};
 
-/// Every file below `folder` but those of git itself, by path, with the object id that git would
-/// give it. Nothing is written.
-pub fn working_tree(folder: &Path) -> Result<Vec<FileChange>, HistoryError> {
+/// Every file below `folder`, by path, with the object id that git would give it, but those of git
+/// itself, what git ignores unless `include` names it, and what cachefrom wrote. Nothing is written.
+pub fn working_tree(
+    folder: &Path,
+    include: &[String],
+    written: Written<'_>,
+) -> Result<Vec<FileChange>, HistoryError> {
+    isolate()?;
+    let folder = &folder.canonicalize().map_err(HistoryError::io("find", folder))?;
+    let left_out = LeftOut::of(folder, include, written);
     let mut found = vec![];
     let mut waiting = vec![String::new()];
     while let Some(below) = waiting.pop() {
@@ -25,6 +34,9 @@ pub fn working_tree(folder: &Path) -> Result<Vec<FileChange>, HistoryError> {
             }
             let relative = if below.is_empty() { name } else { format!("{below}/{name}") };
             let kind = entry.file_type().map_err(HistoryError::io("look at", &entry.path()))?;
+            if left_out.has(&relative, kind.is_dir()) {
+                continue;
+            }
             if kind.is_dir() {
                 waiting.push(relative);
             } else if kind.is_file() || kind.is_symlink() {

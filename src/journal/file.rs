@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::{End, Header, Line, SCHEMA, TrialKey, TrialRecord};
+
+/// What the file is called in a run's folder.
+const NAME: &str = "journal.jsonl";
 
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -23,6 +26,15 @@ pub enum JournalError {
     Format { path: PathBuf, found: u32 },
     #[error("{path}:{line} begins another run: {other:?} after {first:?}\n  keep the journals of different scenarios or commits in files of their own", path = path.display())]
     Mixed { path: PathBuf, line: usize, first: String, other: String },
+}
+
+/// Whether `folder` holds the journal of a run.
+pub fn holds_journal(folder: &Path) -> bool {
+    // As serde writes the first field of `Line::Header`.
+    const START: &[u8] = br#"{"line":"header","#;
+    let mut start = [0; START.len()];
+    let read = File::open(folder.join(NAME)).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == START
 }
 
 /// A journal being written.

@@ -28,9 +28,10 @@ use std::time::Instant;
 use crate::engine::{
     self, EngineAddress, EngineError, Engines, Fresh, Machine, RunRoot, TlsOptions,
 };
-use crate::history::{History, HistoryError, Replay};
+use crate::history::{History, HistoryError, Replay, Written};
 use crate::journal::{
     End, ImageSource, Journal, JournalError, Line, Recorded, Skipped, TrialKey, TrialRecord,
+    holds_journal,
 };
 use crate::link::LinkProfile;
 use crate::registry::relay::{Relay, RelayError, Remote};
@@ -194,7 +195,10 @@ pub fn history(
 ) -> Result<(History, Vec<String>), RunError> {
     Ok(match &options.replay {
         Some(replay) => History::replay(replay)?,
-        None => (History::script(loaded, folder)?, vec![]),
+        None => {
+            let written = Written { results: Some(&options.out), is_results: holds_journal };
+            (History::script(loaded, written, folder)?, vec![])
+        }
     })
 }
 

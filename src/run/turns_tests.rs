@@ -73,7 +73,8 @@ impl Engines for Wanted {
 async fn play(machines: [Machine; 2], meeting: Option<Arc<Barrier>>) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
     let loaded = scenario_in(folder.path());
-    let history = History::script(&loaded, folder.path()).unwrap();
+    let history =
+        History::script(&loaded, crate::history::Written::NOTHING, folder.path()).unwrap();
     let registry = Registry::start(folder.path().join("registry")).await.unwrap();
     let options = options(folder.path());
     let ways = [Way { link: None, far: None }];

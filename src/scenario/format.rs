@@ -18,10 +18,13 @@ pub struct Scenario {
     pub name: String,
     #[serde(default)]
     pub title: String,
-    /// The tree the first commit starts from, relative to the scenario file.
+    /// The tree the first commit starts from, relative to the scenario file. Left out of it are
+    /// `.git`, a top folder `target`, what git ignores where the tree is in a work tree, folders
+    /// called `.cachefrom`, and those that hold the results of runs.
     #[serde(default = "here")]
     pub source: PathBuf,
-    /// Paths inside `source` that are taken; all of it when empty.
+    /// Paths inside `source` that are taken, or patterns with `*`; all of it when empty. What git
+    /// ignores is taken where it, or a folder that it is in, is named before any `*`.
     #[serde(default)]
     pub include: Vec<String>,
     /// Names of built-in strategies or of `[[strategy]]` tables.
@@ -89,7 +92,8 @@ pub(super) fn default_strategies() -> Vec<String> {
 pub struct Build {
     #[serde(default = "dockerfile")]
     pub dockerfile: String,
-    /// Stages built in this order, one build each; the last stage when empty.
+    /// Stages built in this order, one build each; the last stage when empty. Every commit's
+    /// Dockerfile must have them.
     #[serde(default)]
     pub targets: Vec<String>,
     #[serde(default)]
@@ -355,7 +359,7 @@ pub struct Verify {
     /// Only at the commits with these messages; at all when empty.
     #[serde(default)]
     pub commits: Vec<String>,
-    /// A regular expression that must match the output.
+    /// A regular expression that must match the output, with or without the newline that ends it.
     #[serde(default)]
     pub stdout: Option<String>,
     /// A value that the output, parsed as JSON, must equal.

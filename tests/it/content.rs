@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use cachefrom::buildkit::{Address, BuildRequest, CacheOption, Connection, ImageOutput, build};
-use cachefrom::history::History;
+use cachefrom::history::{History, Written};
 use cachefrom::scenario;
 use cachefrom::strategy::{EngineUse, Position, Strategy, built_in, plan};
 use sha2::{Digest, Sha256};
@@ -19,7 +19,7 @@ type Tree = BTreeMap<String, String>;
 async fn a_warm_image_holds_what_a_cold_one_does() {
     let folder = tempfile::tempdir().unwrap();
     let loaded = scenario::load(&parity::scenario(folder.path())).unwrap();
-    let history = History::script(&loaded, folder.path()).unwrap();
+    let history = History::script(&loaded, Written::NOTHING, folder.path()).unwrap();
     let bench = Bench::new().await;
     let mut images: BTreeMap<String, Vec<Tree>> = BTreeMap::new();
     for strategy in built_in() {

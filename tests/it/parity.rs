@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cachefrom::buildkit::{Address, Connection, trace_of};
 use cachefrom::engine::PrivateEngine;
-use cachefrom::history::History;
+use cachefrom::history::{History, Written};
 use cachefrom::journal::BuildRecord;
 use cachefrom::scenario::{self, Loaded};
 use cachefrom::strategy::{CachePlan, EngineUse, Position, Strategy, built_in, plan};
@@ -79,7 +79,7 @@ async fn every_step_of_every_strategy_is_cached_exactly_where_buildx_says_so() {
     let scenario = scenario(folder.path());
     let recorded = played(&scenario, folder.path());
     let loaded = scenario::load(&scenario).unwrap();
-    let history = History::script(&loaded, folder.path()).unwrap();
+    let history = History::script(&loaded, Written::NOTHING, folder.path()).unwrap();
     let bench = Bench::new().await;
 
     let mut compared = 0;

@@ -23,7 +23,8 @@ fn published() -> String {
 /// The tree of the journal's last commit, as its scenario made it.
 fn last_commit(folder: &Path) -> PathBuf {
     let loaded = cachefrom::scenario::load(&root().join("scenarios/jq.toml")).unwrap();
-    let history = cachefrom::history::History::script(&loaded, folder).unwrap();
+    let nothing = cachefrom::history::Written::NOTHING;
+    let history = cachefrom::history::History::script(&loaded, nothing, folder).unwrap();
     let whole = folder.join("whole");
     history.checkout(history.commits().len() - 1, &whole).unwrap();
     whole
