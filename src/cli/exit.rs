@@ -91,7 +91,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
     }
     match error.downcast_ref::<RunError>() {
         None => Exit::Unexpected,
-        Some(RunError::History(_)) => Exit::Usage,
+        Some(RunError::Scenario(_) | RunError::History(_)) => Exit::Usage,
         Some(
             RunError::Engine(_)
             | RunError::Registry(_)
@@ -104,6 +104,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
         Some(RunError::Folder { .. }) => Exit::NotWritten,
         Some(
             RunError::UnknownStrategy { .. }
+            | RunError::StrategyTwice { .. }
             | RunError::FewRounds { .. }
             | RunError::OtherBuilders { .. }
             | RunError::NoSuchCommit { .. }

@@ -14,6 +14,7 @@ use crate::history::{Written, working_tree};
 use crate::ignore::clean;
 use crate::journal::{CommitRecord, FileChange, Header, holds_journal};
 use crate::measure::Analysis;
+use crate::run::undeclared_args;
 
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -44,6 +45,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let analysis = Analysis::read(&path)?;
     super::explain::known_strategies(&args.strategy, &path, &analysis)?;
     let tree = tree(args, &analysis.header)?;
+    let given = args.build_arg.iter().map(|(name, _)| name.as_str());
+    for told in undeclared_args(tree.dockerfile.as_deref().unwrap_or_default(), given) {
+        super::say(&format!("warning: {told}"));
+    }
     let mut found = predict(&analysis, tree);
     found.retain(|one| args.strategy.is_empty() || args.strategy.contains(&one.strategy));
     match args.format {

@@ -21,7 +21,8 @@ use crate::link::{LinkError, LinkProfile, parse_links};
 use crate::measure::Analysis;
 use crate::registry::relay::{Remote, RemoteAddress};
 use crate::run::{
-    Event, Options, Partition, deal, divide, foreseen, history, links, sequences, strategies,
+    Event, Folder, Options, Partition, commits_of, deal, divide, foreseen, history, links, next_in,
+    sequences, strategies,
 };
 use crate::scenario::{self, Loaded};
 use crate::secrets::{Place, Secrets};
@@ -124,7 +125,7 @@ impl Play {
     pub fn options(&self, loaded: &Loaded) -> anyhow::Result<Options> {
         let out = match &self.out {
             Some(out) => out.clone(),
-            None => free_folder(&Path::new("results").join(&loaded.scenario.name)),
+            None => next_in(&results_of(loaded)),
         };
         Ok(Options {
             rounds: self.rounds,
@@ -160,7 +161,12 @@ impl Play {
             dry_run(loaded, options)?;
             return Ok(Exit::Done);
         }
-        one(self, loaded, options)
+        if self.out.is_some() {
+            return one(self, loaded, options);
+        }
+        // The name may be another run's by now.
+        let (out, _folder) = Folder::next_in(&results_of(loaded))?;
+        one(self, loaded, &Options { out, ..options.clone() })
     }
 
     pub fn seed(&self) -> u64 {
@@ -180,16 +186,9 @@ impl std::str::FromStr for Links {
     }
 }
 
-/// `parent/run-1`, or the first number that is not taken.
-fn free_folder(parent: &Path) -> PathBuf {
-    let mut number = 1;
-    loop {
-        let folder = parent.join(format!("run-{number}"));
-        if !folder.exists() {
-            return folder;
-        }
-        number += 1;
-    }
+/// Where the folders of a scenario's runs are, unless one is named.
+fn results_of(loaded: &Loaded) -> PathBuf {
+    Path::new("results").join(&loaded.scenario.name)
 }
 
 fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
@@ -204,7 +203,7 @@ fn dry_run(loaded: &Loaded, options: &Options) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let (history, notices) = history(loaded, options, scratch.path())?;
     notices.iter().for_each(|notice| super::say(notice));
-    let commits = options.last_commit.map_or(history.commits().len(), |last| last + 1);
+    let commits = commits_of(&history, options)?;
     let mut text = format!("{}: {}\n\ncommits\n", loaded.scenario.name, loaded.scenario.title);
     for commit in history.commits().iter().take(commits) {
         text.push_str(&format!(

@@ -193,6 +193,13 @@ impl Dockerfile {
         found
     }
 
+    /// The names of all `ARG`s, of every stage and above the first.
+    pub fn declared_args(&self) -> impl Iterator<Item = &str> {
+        let stages = self.stages.iter().flat_map(|stage| &stage.instructions);
+        let args = self.global.iter().chain(stages).filter(|one| one.keyword == "ARG");
+        args.flat_map(|arg| &arg.words).map(|word| word.split('=').next().unwrap_or_default())
+    }
+
     /// The values of the `ARG`s above the first `FROM`.
     pub fn globals(&self, args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut values = BTreeMap::new();

@@ -11,6 +11,8 @@ mod commit;
 mod deal;
 mod doctor;
 mod environment;
+mod folder;
+mod foretold;
 mod header;
 mod order;
 mod partition;
@@ -36,7 +38,7 @@ use crate::journal::{
 use crate::link::LinkProfile;
 use crate::registry::relay::{Relay, RelayError, Remote};
 use crate::registry::{FarEnd, Registry, RegistryError};
-use crate::scenario::Loaded;
+use crate::scenario::{Diagnostics, Loaded};
 use crate::secrets::Secrets;
 use crate::strategy::{Strategy, built_in, policies};
 use crate::trace::Update;
@@ -47,9 +49,12 @@ pub use abilities::{Abilities, divide, foreseen};
 pub use deal::deal;
 pub use doctor::doctor;
 pub use environment::sha256_of;
+pub use folder::{Folder, next_in};
+pub use foretold::undeclared_args;
 pub use order::{Turn, sequences};
 pub use partition::Partition;
 
+use foretold::foretold;
 use header::{Played, open_journal};
 use site::{Opening, Site};
 use turns::Turns;
@@ -126,6 +131,8 @@ pub struct Ended {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
+    Scenario(#[from] Diagnostics),
+    #[error(transparent)]
     History(#[from] HistoryError),
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -139,6 +146,9 @@ pub enum RunError {
     Folder { path: PathBuf, source: std::io::Error },
     #[error("strategy {name:?} is neither built in nor a [[strategy]] of the scenario")]
     UnknownStrategy { name: String },
+    #[error("the strategy `{name}` is named twice")]
+    StrategyTwice { name: String },
+    /// `asked` is from 1.
     #[error("the scenario has {commits} commits, there is no commit {asked}")]
     NoSuchCommit { asked: usize, commits: usize },
     #[error("nothing to do: every trial that was asked for is in the journal")]
@@ -170,6 +180,10 @@ pub fn strategies(loaded: &Loaded, options: &Options) -> Result<Vec<Strategy>, R
         &options.strategies
     };
     let known = || loaded.scenario.own_strategies.iter().chain(built_in()).chain(policies());
+    let twice = names.iter().enumerate().find(|(place, name)| names[..*place].contains(name));
+    if let Some((_, name)) = twice {
+        return Err(RunError::StrategyTwice { name: name.clone() });
+    }
     names
         .iter()
         .map(|name| {
@@ -187,19 +201,21 @@ pub fn links(loaded: &Loaded, options: &Options) -> Vec<LinkProfile> {
 }
 
 /// The commits that `options` or `loaded` name, and what to know about them, a sentence each.
-/// `folder` is for a scenario's repository.
+/// Nothing is built with them that is known to fail. `folder` is for a scenario's repository.
 pub fn history(
     loaded: &Loaded,
     options: &Options,
     folder: &Path,
 ) -> Result<(History, Vec<String>), RunError> {
-    Ok(match &options.replay {
+    let (history, mut told) = match &options.replay {
         Some(replay) => History::replay(replay)?,
         None => {
             let written = Written { results: Some(&options.out), is_results: holds_journal };
             (History::script(loaded, written, folder)?, vec![])
         }
-    })
+    };
+    told.extend(foretold(loaded, options, &history)?);
+    Ok((history, told))
 }
 
 /// Plays the whole run into the journal of `options.out`, or until `interrupt` is over.
@@ -212,6 +228,12 @@ pub async fn run(
     interrupt: impl Future<Output = ()>,
 ) -> Result<Ended, RunError> {
     let begun = Instant::now();
+    for builder in
+        options.builders.iter().map(Some).chain(options.builders.is_empty().then_some(None))
+    {
+        engine::permitted(builder).await?;
+    }
+    let _out = Folder::at(&options.out)?;
     let mut playing = Playing::default();
     let played = tokio::select! {
         played = play(loaded, options, on_event, &mut playing) => Some(played),
@@ -260,9 +282,7 @@ async fn play(
     playing: &mut Playing,
 ) -> Result<(), RunError> {
     let asked = strategies(loaded, options)?;
-    create(&options.out)?;
     create(&options.cache_dir)?;
-    create(&options.run_root)?;
     engine::sweep(&options.run_root)?;
     let run_root = RunRoot::create(&options.run_root)?;
     let scratch = run_root.path();
@@ -419,11 +439,11 @@ fn create(path: &Path) -> Result<(), RunError> {
 }
 
 /// How many commits of the sequence are played.
-fn commits_of(history: &History, options: &Options) -> Result<usize, RunError> {
+pub fn commits_of(history: &History, options: &Options) -> Result<usize, RunError> {
     let commits = history.commits().len();
     match options.last_commit {
         None => Ok(commits),
         Some(last) if last < commits => Ok(last + 1),
-        Some(last) => Err(RunError::NoSuchCommit { asked: last, commits }),
+        Some(last) => Err(RunError::NoSuchCommit { asked: last + 1, commits }),
     }
 }

@@ -150,7 +150,7 @@ fn scenario_in(folder: &Path) -> scenario::Loaded {
     scenario::load(&path).unwrap()
 }
 
-fn options(folder: &Path) -> Options {
+pub fn options(folder: &Path) -> Options {
     Options {
         rounds: 4,
         seed: 1,

@@ -120,7 +120,7 @@ pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// "did you mean `…`?", when one of the known words is near enough to be meant.
-pub(super) fn did_you_mean<'word>(
+pub fn did_you_mean<'word>(
     word: &str,
     known: impl IntoIterator<Item = &'word str>,
 ) -> Option<String> {

@@ -15,7 +15,7 @@ pub mod format;
 mod shape;
 mod tolerances;
 
-pub use diagnostic::{Diagnostic, Diagnostics};
+pub use diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 pub use format::Scenario;
 pub use tolerances::tolerances;
 
@@ -99,10 +99,57 @@ fn read_as<T: serde::de::DeserializeOwned>(
 /// Line and column, both from 1, of an edit in a scenario file that still reads as it did.
 pub fn edit_position(path: &Path, commit: usize, edit: usize) -> Option<(usize, usize)> {
     let text = std::fs::read_to_string(path).ok()?;
-    let document = DeTable::parse(&text).ok()?;
-    let commits = document.get_ref().get("commit")?.get_ref().as_array()?;
-    let edits = commits.get(commit)?.get_ref().as_table()?.get("edits")?.get_ref().as_array()?;
-    Some(diagnostic::line_and_column(&text, edits.get(edit)?.span().start))
+    let span = span_of(&text, Part::Edit { commit, edit })?;
+    Some(diagnostic::line_and_column(&text, span.start))
+}
+
+/// A part of a scenario that is found wrong only when the commits are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    Dockerfile,
+    /// By its place in `build.targets`.
+    Target(usize),
+    /// A build arg by its name.
+    Arg(&'a str),
+    /// By their places, from 0.
+    Edit {
+        commit: usize,
+        edit: usize,
+    },
+}
+
+/// The mistake `message` in the scenario file at `path`; its whole `[build]` or first line is to
+/// blame where the file does not have the part.
+pub fn blame(path: &Path, part: Part<'_>, message: String, remedy: Option<String>) -> Diagnostics {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut findings = Findings::new(path, &text);
+    findings.add(span_of(&text, part).unwrap_or_default(), message, remedy);
+    findings.into_diagnostics()
+}
+
+fn span_of(text: &str, part: Part<'_>) -> Option<std::ops::Range<usize>> {
+    let document = DeTable::parse(text).ok()?;
+    if let Part::Edit { commit, edit } = part {
+        let commits = document.get_ref().get("commit")?.get_ref().as_array()?;
+        let commit = commits.get(commit)?.get_ref().as_table()?;
+        let edits = commit.get("edits")?.get_ref().as_array()?;
+        return Some(edits.get(edit)?.span());
+    }
+    let whole = document.get_ref().get("build")?;
+    let build = whole.get_ref().as_table()?;
+    let span = match part {
+        Part::Dockerfile => build.get("dockerfile").map(|path| path.span()),
+        Part::Target(place) => {
+            let targets = build.get("targets").and_then(|targets| targets.get_ref().as_array());
+            targets.and_then(|targets| targets.get(place)).map(|target| target.span())
+        }
+        Part::Arg(name) => {
+            let args = build.get("args").and_then(|args| args.get_ref().as_table());
+            args.and_then(|args| args.get_key_value(name)).map(|(key, _)| key.span())
+        }
+        Part::Edit { .. } => None,
+    };
+    span.or(Some(whole.span()))
 }
 
 /// The JSON Schema of a scenario file.

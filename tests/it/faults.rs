@@ -69,26 +69,22 @@ pub fn ended(output: &Output) -> (Option<i32>, String) {
 const COLD: &str = "strategies = [\"cold\"]\n[build]\n";
 
 #[test]
-fn a_missing_dockerfile_is_a_failed_build_that_names_it() {
-    let case = Case::new(
-        "FROM busybox\n",
-        "strategies = [\"cold\"]\n[build]\ndockerfile = \"Dockerfile.gone\"",
-    );
-    let (code, stderr) = ended(&case.run());
-    assert_eq!(code, Some(5), "{stderr}");
-    assert!(stderr.contains("Dockerfile.gone"), "{stderr}");
-    assert_eq!(case.recorded().trials.len(), 2);
-    case.assert_nothing_left();
-}
-
-#[test]
-fn an_unknown_stage_is_a_failed_build_that_names_it() {
-    let case =
-        Case::new("FROM busybox\n", "strategies = [\"cold\"]\n[build]\ntargets = [\"nowhere\"]");
-    let (code, stderr) = ended(&case.run());
-    assert_eq!(code, Some(5), "{stderr}");
-    assert!(stderr.contains("nowhere"), "{stderr}");
-    case.assert_nothing_left();
+fn a_dockerfile_or_stage_that_a_scenario_does_not_have_is_refused_and_leaves_no_folder() {
+    for (build, place) in [
+        (
+            "dockerfile = \"Dockerfile.gone\"",
+            "fault.toml:6:14: commit 1 (`first`) has no Dockerfile",
+        ),
+        ("targets = [\"nowhere\"]", "fault.toml:6:12: `nowhere` is no stage of Dockerfile"),
+    ] {
+        let case =
+            Case::new("FROM busybox\n", &format!("strategies = [\"cold\"]\n[build]\n{build}"));
+        let (code, stderr) = ended(&case.run());
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(place), "{stderr}");
+        assert!(!case.out().exists());
+        case.assert_nothing_left();
+    }
 }
 
 #[test]
@@ -125,13 +121,13 @@ fn unreachable(more: &str) -> String {
 }
 
 #[test]
-fn a_cache_that_cannot_be_exported_fails_the_build_and_names_the_registry() {
+fn a_cache_that_would_be_exported_elsewhere_is_refused() {
     let export =
         "export = [{ type = \"registry\", ref = \"127.0.0.1:1/cache:a\", mode = \"max\" }]";
     let case = Case::new("FROM busybox\nCOPY file /\n", &unreachable(export));
     let (code, stderr) = ended(&case.run());
-    assert_eq!(code, Some(5), "{stderr}");
-    assert!(stderr.contains("127.0.0.1:1"), "{stderr}");
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("127.0.0.1:1") && stderr.contains("{repo}"), "{stderr}");
     case.assert_nothing_left();
 }
 
@@ -183,6 +179,9 @@ fn a_run_without_root_says_what_to_do() {
     let (code, stderr) = ended(&command.output().unwrap());
     assert_eq!(code, Some(6), "{stderr}");
     assert!(stderr.contains("root"), "{stderr}");
+    let folders = std::fs::read_dir(case.folder.path()).unwrap().flatten();
+    let folders: Vec<_> = folders.filter(|entry| entry.path().is_dir()).collect();
+    assert!(matches!(&folders[..], [tree] if tree.file_name() == "tree"), "{folders:?}");
     case.assert_nothing_left();
 }
 
