@@ -55,6 +55,7 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
         "check",
         &[
             "dockerfile",
+            "explain",
             "journal",
             "link",
             "measure",
