@@ -25,6 +25,7 @@ pub fn of_journal(analysis: &Analysis, whose: &str) -> Vec<String> {
         | Warning::FirstRound { .. }
         | Warning::Drift { .. }
         | Warning::NoCold
+        | Warning::Limit { .. }
         | Warning::SeveralBuilders { .. } => false,
     });
     told.map(|warning| format!("{whose}: {warning}")).collect()

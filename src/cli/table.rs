@@ -25,9 +25,6 @@ pub fn table(recorded: &Recorded) -> String {
     for warning in &analysis.warnings {
         text.push_str(&format!("note: {warning}.\n"));
     }
-    for limit in &recorded.header.environment.limits {
-        text.push_str(&format!("note: {limit}.\n"));
-    }
     text
 }
 

@@ -47,6 +47,8 @@ pub fn of_journal(header: &Header, end: Option<&End>, cut: bool) -> Vec<Warning>
             because: skipped.because.clone(),
         })
         .collect();
+    let limits = header.environment.limits.iter();
+    warnings.extend(limits.map(|limit| Warning::Limit { sentence: limit.clone() }));
     let builders = &header.environment.builders;
     if builders.len() > 1 {
         let engines: BTreeSet<&String> = builders.iter().map(|builder| &builder.engine).collect();

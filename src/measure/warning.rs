@@ -29,6 +29,8 @@ pub enum Warning {
     NoCold,
     /// A strategy that was asked for and could not be run.
     Skipped { strategy: String, because: String },
+    /// What was asked for and the engines could not do, so that the run went on without it.
+    Limit { sentence: String },
     /// The same trial several times; the first counts.
     Repeated { trials: usize },
     /// Trials of a commit that the header does not name; they are left out.
@@ -119,6 +121,7 @@ impl fmt::Display for Warning {
             Self::Skipped { strategy, because } => {
                 write!(f, "{strategy} was skipped, because {because}")
             }
+            Self::Limit { sentence } => f.write_str(sentence),
             Self::Repeated { trials } => {
                 write!(f, "{trials} trials are in the journal more than once; the first counts")
             }

@@ -155,11 +155,17 @@ fn a_journal_that_says_little_gets_a_report_that_says_what_it_cannot_tell() {
     };
     let one = |text: &str| text.lines().take(2).map(|line| format!("{line}\n")).collect();
     type Change<'a> = &'a dyn Fn(&str) -> String;
-    let cases: [(Change<'_>, &str, std::ops::RangeInclusive<usize>); 4] = [
+    let limit = "builds use the own frontend of the engine instead of docker/dockerfile:1";
+    let limited = |text: &str| {
+        let environment = format!("\"environment\":{{\"limits\":[\"{limit}\"],");
+        text.replacen("\"environment\":{", &environment, 1)
+    };
+    let cases: [(Change<'_>, &str, std::ops::RangeInclusive<usize>); 5] = [
         (&header, "the journal holds no trial", 0..=0),
         (&failed, "none of 30 trials was built", 1..=1),
         (&|text| text[..text.len() - 300].to_owned(), "last line was cut", 7..=7),
         (&one, "1 round cannot tell strategies apart", 4..=7),
+        (&limited, limit, 7..=7),
     ];
     for (change, sentence, expected) in cases {
         let folder = tempfile::tempdir().unwrap();
@@ -171,6 +177,7 @@ fn a_journal_that_says_little_gets_a_report_that_says_what_it_cannot_tell() {
         for name in ["report.html", "report.md", "report.json"] {
             let content = fs::read_to_string(folder.path().join(name)).unwrap();
             assert!(content.contains(sentence), "{name} does not say {sentence:?}");
+            assert!(sentence != limit || content.matches(limit).count() == 1, "{name}");
             assert!(!shows_nan(&content), "{name}");
         }
         let charts = folder.path().join("charts");
