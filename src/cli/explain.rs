@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Form::Json => {
             let advice = advice(&trials, &analysis);
             let value = json!({
-                "schema": 1, "trials": trials, "costs": costs(&trials), "advice": advice,
+                "schema": 1, "trials": trials, "costs": costs(&trials, &analysis), "advice": advice,
             });
             super::print(&format!("{value:#}\n"))
         }
@@ -92,19 +92,26 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn text(trials: &[TrialMisses], analysis: &Analysis) -> String {
     let header = &analysis.header;
     let mut text = explain::text(trials, header);
-    let costs = costs(trials);
+    let costs = costs(trials, analysis);
     let total: Nanos = costs.iter().map(|cost| cost.time).sum();
     if !costs.is_empty() {
-        text.push_str(&format!("\nwhat the causes cost, {total} of steps in all:\n"));
+        let mean = match analysis.rounds() {
+            0 | 1 => String::new(),
+            rounds => format!(", a mean of {rounds}"),
+        };
+        text.push_str(&format!(
+            "\nwhat the causes cost in one round{mean}, {total} of steps in all:\n"
+        ));
     }
     for cost in costs {
+        let sentence = explain::of_cost(&cost, header);
         let link = cost.link.map(|link| format!(" over {link}")).unwrap_or_default();
         text.push_str(&format!(
             "  {:>8}  {}{link}, {}: {}\n",
             cost.time.to_string(),
             cost.strategy,
             explain::brief(&cost.step),
-            explain::sentence(&cost.example, header),
+            sentence,
         ));
     }
     let advice = advice(trials, analysis);

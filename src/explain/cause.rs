@@ -199,6 +199,38 @@ impl Cause {
         }
     }
 
+    /// What it is about, where that has a name that is the same at every commit; else empty.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Argument(variable) | Self::Environment(variable) => &variable.name,
+            Self::Setting { keyword, .. } => keyword,
+            Self::NeverWritten { reference } | Self::Overwritten { reference, .. } => reference,
+            Self::LeftOut { mode } => mode,
+            Self::NoCacheRead
+            | Self::FirstBuild
+            | Self::ImportFailed { .. }
+            | Self::Instruction { .. }
+            | Self::Frontend { .. }
+            | Self::Base { .. }
+            | Self::Files { .. }
+            | Self::Above { .. }
+            | Self::Stage { .. }
+            | Self::Collected { .. }
+            | Self::Unexplained { .. } => "",
+        }
+    }
+
+    /// Whether it is the same as `other` but for the commits at which files changed.
+    pub fn says_as(&self, other: &Self) -> bool {
+        let (Self::Files { files, count }, Self::Files { files: others, count: other_count }) =
+            (self, other)
+        else {
+            return self == other;
+        };
+        let told = |file: &ChangedFile| (file.path.clone(), file.change);
+        count == other_count && files.iter().map(told).eq(others.iter().map(told))
+    }
+
     /// One word for the kind, as in the serialized form.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -93,9 +93,7 @@ impl<'a> Explainer<'a> {
 
     /// The misses of `row`; none where nothing was built or the journal does not hold its Dockerfile.
     pub fn trial(&mut self, row: &TrialRow) -> Option<TrialMisses> {
-        // Without its Dockerfile, as in older journals and pruned baselines, nothing could be told.
-        let commit = self.analysis.header.commits.get(row.commit)?;
-        if matches!(row.outcome, Outcome::Broken { .. }) || commit.dockerfile.is_none() {
+        if !is_explained(self.analysis, row) {
             return None;
         }
         let mut misses: Vec<Miss> = vec![];
@@ -126,6 +124,9 @@ impl<'a> Explainer<'a> {
                 None => cause,
             };
             let unstable = place.and_then(|place| self.unstable(row, place, against));
+            let output = place
+                .zip(against)
+                .and_then(|(place, against)| self.own_output(row, place, against));
             let instruction = place.and_then(|place| self.dockerfile(row).at(place));
             let fresh = self.sources.strategy(row).is_some_and(|s| s.engine == EngineUse::Fresh);
             misses.push(Miss {
@@ -136,6 +137,7 @@ impl<'a> Explainer<'a> {
                 cause,
                 first: because.unwrap_or(number),
                 against,
+                output,
                 unstable,
                 empty_mounts: instruction.filter(|_| fresh).map(cache_mounts).unwrap_or_default(),
             });
@@ -345,6 +347,14 @@ impl<'a> Explainer<'a> {
             .entry((before, now))
             .or_insert_with(|| Comparison::of(&revisions[before], &revisions[now], files))
     }
+}
+
+/// Whether anything can be told of `row`. Not without its Dockerfile, as in older journals and pruned
+/// baselines.
+pub fn is_explained(analysis: &Analysis, row: &TrialRow) -> bool {
+    let commit = analysis.header.commits.get(row.commit);
+    !matches!(row.outcome, Outcome::Broken { .. })
+        && commit.is_some_and(|commit| commit.dockerfile.is_some())
 }
 
 /// Whether `place` is in `stage` or in one that it starts from.

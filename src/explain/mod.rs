@@ -17,6 +17,7 @@ mod misses;
 mod outputs;
 mod parents;
 mod predict;
+mod rounds;
 mod sources;
 mod words;
 
@@ -31,7 +32,7 @@ pub use cause::{
 };
 pub use cost::{Cost, costs};
 pub use predict::{Prediction, predict};
-pub use words::{brief, sentence, text};
+pub use words::{brief, of_cost, sentence, text};
 
 pub use misses::Explainer;
 
@@ -68,6 +69,9 @@ pub struct Miss {
     /// The commit whose cache came nearest, by its place in the sequence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<usize>,
+    /// What it came out as itself against `against`, where the journal tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
     /// Targets of its cache mounts, which were empty because the engine was new.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub empty_mounts: Vec<String>,

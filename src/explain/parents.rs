@@ -77,7 +77,12 @@ impl Explainer<'_> {
     }
 
     /// What the step at `place` itself came out as against `against`.
-    fn own_output(&self, row: &TrialRow, place: Place, against: usize) -> Option<Output> {
+    pub(super) fn own_output(
+        &self,
+        row: &TrialRow,
+        place: Place,
+        against: usize,
+    ) -> Option<Output> {
         let (before, now) = (&self.revisions[against], &self.revisions[row.commit]);
         let old = stood(before, now, place)?;
         let (output, other) = self.outputs.pair(row, place, against, old)?;

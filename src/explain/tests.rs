@@ -122,7 +122,7 @@ fn every_miss_of_a_published_run_is_explained_and_nothing_else() {
     }
     let said = text(&trials, &analysis.header);
     assert!(said.contains("data/1.json changed (commit 2 “edit one data file”) (known)"), "{said}");
-    let all = costs(&trials);
+    let all = costs(&trials, &analysis);
     assert!(all.is_sorted_by(|a, b| a.time >= b.time));
     assert!(all.iter().all(|cost| cost.strategy != "cold"));
 }

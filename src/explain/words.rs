@@ -10,7 +10,7 @@ use crate::units::Nanos;
 use super::cause::{
     Cause, ChangedFile, Differing, Evidence, FileKind, InstructionChange, Output, Variable,
 };
-use super::{Miss, TrialMisses};
+use super::{Cost, Miss, TrialMisses};
 
 /// How many characters of a step's name are shown.
 const WIDTH: usize = 90;
@@ -89,6 +89,29 @@ pub fn sentence(cause: &Cause, header: &Header) -> String {
             "nothing that is recorded changed, and the cache that was read should hold it".into()
         }
     }
+}
+
+/// The cause of a row of costs in one sentence, with how many commits it stands for.
+pub fn of_cost(cost: &Cost, header: &Header) -> String {
+    let at = |count: usize| match count {
+        1 => "1 other commit".to_owned(),
+        count => format!("{count} other commits"),
+    };
+    let mut text = sentence(&cost.example, header);
+    let others = cost.others.len();
+    let again = cost.commits.len().saturating_sub(1 + others);
+    if again > 0 {
+        let _ = write!(text, ", again at {}", at(again));
+    }
+    if others > 0 {
+        let what = match cost.example {
+            Cause::Files { .. } => "other files",
+            Cause::Argument(_) | Cause::Environment(_) | Cause::Setting { .. } => "other values",
+            _ => "another of its kind",
+        };
+        let _ = write!(text, ", and {what} at {}", at(others));
+    }
+    text
 }
 
 /// All of `trials` in words, those that say the same in several rounds once.

@@ -148,7 +148,7 @@ fn causes(view: &View) -> String {
     }
     let mut table = String::from(
         "**Why steps were rebuilt**\n\n\
-         | step time | strategy | step | cause | commits |\n| ---: | --- | --- | --- | --- |\n",
+         | step time a round | strategy | step | cause | commits |\n| ---: | --- | --- | --- | --- |\n",
     );
     for row in view.causes.iter().take(MOST_CAUSES) {
         table.push_str(&format!(

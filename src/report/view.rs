@@ -60,7 +60,7 @@ pub struct Fact {
     pub value: String,
 }
 
-/// What one cause at one step cost under one variant, over all commits and rounds.
+/// What one cause at one step cost under one variant, over all commits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CauseRow {
     /// Its place in [`View::variants`].
@@ -69,15 +69,17 @@ pub struct CauseRow {
     pub step: String,
     /// One word, such as `files` or `instruction`.
     pub kind: String,
-    /// In words, as it was in the first trial that met it.
+    /// In words, as it was at the first commit that met it, with at how many others it was the same,
+    /// and at how many another of its kind.
     pub sentence: String,
     /// Places of the commits that met it.
     pub commits: Vec<usize>,
-    /// Trials that met it.
+    /// Trials that met it, in all rounds.
     pub trials: usize,
-    /// Steps that were rebuilt, those below it too.
+    /// Steps that were rebuilt, those below it too, in all rounds.
     pub steps: usize,
-    /// How long those ran, over all trials.
+    /// How long those ran in one round: for each commit the mean over the rounds that played it,
+    /// summed over commits.
     pub seconds: f64,
 }
 

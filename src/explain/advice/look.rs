@@ -1,38 +1,54 @@
-//! What one chain of misses gives reason to advise about.
+//! What one chain of misses gives reason to advise about, and what speaks against it.
 
 use std::collections::HashMap;
 
-use crate::dockerfile::{self, Dockerfile, Instruction};
+use crate::dockerfile::{self, Dockerfile, Instruction, Place};
 use crate::journal::Header;
-use crate::trace::bracketed;
 use crate::units::Nanos;
 
-use super::super::cause::{Cause, Variable};
+use super::super::cause::{Cause, Output, Variable};
+use super::super::depends::bound_from_context;
+use super::super::files::Wanted;
 use super::super::words::brief;
 use super::super::{Miss, TrialMisses};
 use super::AdviceKind;
+use super::text::{StepText, bare, refers_to};
 
 /// Something that a chain of misses cost.
 pub struct Seen {
     pub kind: AdviceKind,
     /// What the advice is about, as its sentence begins.
     pub subject: String,
+    /// The step that it is about beside its subject: the one that could stand above a `COPY`, or the
+    /// first one below an `ARG` that seems to use it.
+    pub step: Option<Step>,
     pub time: Nanos,
-    /// Whether the change did not concern the step.
-    pub needless: bool,
+    /// Whether this speaks against the advice, whatever else is seen.
+    pub is_refuted: bool,
+}
+
+/// A step of a Dockerfile.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    /// From 1.
+    pub line: usize,
+    /// What the Dockerfile says, heredocs and all.
+    pub written: String,
+    /// In one short line.
+    pub shown: String,
 }
 
 /// Looks at the misses of one journal, and remembers what it parsed.
 pub struct Looks<'a> {
     header: &'a Header,
     dockerfiles: HashMap<usize, Dockerfile>,
-    /// Whether any file that was changed up to the commit is named in the text of the step.
-    named: HashMap<(String, usize), bool>,
+    /// Whether the step reads any file that was changed up to the commit, by all appearances.
+    reads: HashMap<(String, usize), bool>,
 }
 
 impl<'a> Looks<'a> {
     pub fn new(header: &'a Header) -> Self {
-        Self { header, dockerfiles: HashMap::new(), named: HashMap::new() }
+        Self { header, dockerfiles: HashMap::new(), reads: HashMap::new() }
     }
 
     /// What the misses of `trial` cost that could be had for less.
@@ -43,13 +59,19 @@ impl<'a> Looks<'a> {
             if first.first != place {
                 continue;
             }
+            let below: Vec<&Miss> = trial
+                .misses
+                .iter()
+                .enumerate()
+                .filter(|(other, miss)| miss.first == place && *other != place)
+                .map(|(_, miss)| miss)
+                .collect();
+            let chain = Chain { commit: trial.commit, first, below: &below };
             match &first.cause {
-                Cause::Argument(variable) => seen.extend(argument(first, variable)),
+                Cause::Argument(variable) => seen.extend(self.argument(&chain, variable)),
                 Cause::Files { files, count } if *count == files.len() => {
-                    let chain: Vec<&Miss> =
-                        trial.misses.iter().filter(|miss| miss.first == place).collect();
                     let paths: Vec<&str> = files.iter().map(|file| &*file.path).collect();
-                    self.files(trial.commit, first, &chain, &paths, &mut seen);
+                    self.copied(&chain, &paths, &mut seen);
                 }
                 _ => {}
             }
@@ -57,75 +79,160 @@ impl<'a> Looks<'a> {
         seen
     }
 
-    /// A `COPY` of one folder, which `files` alone invalidated.
-    fn files(
-        &mut self,
-        commit: usize,
-        first: &Miss,
-        chain: &[&Miss],
-        files: &[&str],
-        seen: &mut Vec<Seen>,
-    ) {
-        let Some(copy) = self.instruction(commit, first) else { return };
-        let [source] = copy.sources() else { return };
-        let all = matches!(source.as_str(), "." | "./");
-        for miss in chain.iter().filter(|miss| bare(&miss.step).starts_with("RUN ")) {
-            if self.names_any(commit, bare(&miss.step)) {
-                let (above, below) = (brief(bare(&first.step)), brief(bare(&miss.step)));
-                seen.push(Seen {
-                    kind: AdviceKind::MoveCopy,
-                    subject: format!("`{above}` above `{below}`"),
-                    time: miss.time,
-                    needless: !files.iter().any(|file| names(&miss.step, file)),
-                });
-            }
+    /// An `ARG` above a step that does not use it, going by its text and by what it came out as.
+    fn argument(&mut self, chain: &Chain<'_>, variable: &Variable) -> Option<Seen> {
+        let Variable { name, line, before, after } = variable;
+        // One that came or went is an edit of the Dockerfile and will not happen again.
+        let (Some(_), Some(after)) = (before, after) else { return None };
+        let place = self.place(chain.commit, chain.first);
+        if self.text(chain.commit, chain.first).names_variable(name, after)
+            || place.is_some_and(|place| self.is_passed_on(chain.commit, place, name))
+        {
+            return None;
         }
-        if let ([file], true) = (files, all) {
+        let mut below = chain.below.iter().filter(|miss| {
+            let other = self.place(chain.commit, miss);
+            other.zip(place).is_some_and(|(other, place)| other.stage == place.stage)
+                && (is_different(miss) || self.text(chain.commit, miss).names_variable(name, after))
+        });
+        let user = below.next().copied();
+        let step = user.map(|miss| self.step(chain.commit, miss));
+        let line = line.map(|line| format!(" (line {line})")).unwrap_or_default();
+        Some(Seen {
+            kind: AdviceKind::MoveArgument,
+            subject: format!("ARG {name}{line} above `{}`", brief(bare(&chain.first.step))),
+            step,
+            time: chain.first.time,
+            is_refuted: is_different(chain.first),
+        })
+    }
+
+    /// Whether an `ENV` or `ARG` above the instruction at `place` takes its value from `name`, so that
+    /// it depends on that without naming it.
+    fn is_passed_on(&mut self, commit: usize, place: Place, name: &str) -> bool {
+        let Some(dockerfile) = self.dockerfile(commit) else { return false };
+        let stages = std::iter::successors(Some(place.stage), |s| dockerfile.parent_stage(*s));
+        let mut above = stages.flat_map(|stage| {
+            let end = if stage == place.stage { place.instruction } else { usize::MAX };
+            let own = dockerfile.stages.get(stage).map_or(&[][..], |s| &s.instructions);
+            own.iter().take(end)
+        });
+        above.any(|found| {
+            matches!(found.keyword.as_str(), "ENV" | "ARG") && refers_to(&found.text, name)
+        })
+    }
+
+    /// A `COPY` of one folder, which `files` alone invalidated.
+    fn copied(&mut self, chain: &Chain<'_>, files: &[&str], seen: &mut Vec<Seen>) {
+        let Chain { commit, first, below } = *chain;
+        let Some(place) = self.place(commit, first) else { return };
+        let Some(copy) = self.instruction(commit, place).cloned() else { return };
+        let ([source], Some(destination)) = (copy.sources(), copy.words.last()) else { return };
+        let runs = below.iter().filter(|miss| bare(&miss.step).starts_with("RUN "));
+        for miss in runs {
+            let text = self.text(commit, miss);
+            let stage = self.place(commit, miss).map(|other| other.stage);
+            let concerned = files.iter().any(|file| text.may_read(file, destination));
+            if stage != Some(place.stage) || concerned || !self.reads_any(commit, &text) {
+                continue;
+            }
+            seen.push(Seen {
+                kind: AdviceKind::MoveCopy,
+                subject: format!("`{}`", brief(bare(&first.step))),
+                step: Some(self.step(commit, miss)),
+                time: miss.time,
+                is_refuted: is_different(miss),
+            });
+        }
+        if let ([file], "." | "./") = (files, source.as_str()) {
             seen.push(Seen {
                 kind: AdviceKind::Ignore,
                 subject: format!("`{file}` alone made a COPY miss and"),
-                time: chain.iter().map(|miss| miss.time).sum(),
-                needless: !chain.iter().any(|miss| names(&miss.step, file)),
+                step: None,
+                time: first.time + below.iter().map(|miss| miss.time).sum(),
+                is_refuted: self.is_needed(commit, file)
+                    || below.iter().any(|miss| self.shows_need(commit, miss, file, destination)),
             });
         }
     }
 
-    fn names_any(&mut self, commit: usize, step: &str) -> bool {
-        let key = (step.to_owned(), commit);
-        if let Some(known) = self.named.get(&key) {
+    /// Whether a rebuilt step below a `COPY` to `destination` reads `file`, going by its text and by
+    /// what it came out as.
+    fn shows_need(&mut self, commit: usize, miss: &Miss, file: &str, destination: &str) -> bool {
+        let place = self.place(commit, miss);
+        let instruction = place.and_then(|place| self.instruction(commit, place));
+        // Another that copies it from the context comes out different for holding it.
+        let copies = instruction.is_some_and(|found| {
+            found.flag("from").is_none() && matches!(found.keyword.as_str(), "COPY" | "ADD")
+        });
+        !copies && (is_different(miss) || self.text(commit, miss).may_read(file, destination))
+    }
+
+    /// Whether any instruction of the Dockerfile takes `file` from the context by another name than
+    /// that of all of it.
+    fn is_needed(&mut self, commit: usize, file: &str) -> bool {
+        let Some(dockerfile) = self.dockerfile(commit) else { return false };
+        let all = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+        let mut sources = all.flat_map(|found| {
+            let copied = found.sources().iter().filter(|_| found.flag("from").is_none()).cloned();
+            copied.chain(bound_from_context(found))
+        });
+        sources.any(|source| {
+            let all_of_it = matches!(source.as_str(), "." | "./" | "/");
+            !all_of_it && Wanted::new(&[source], &[]).takes(file)
+        })
+    }
+
+    /// Whether the step of `text` reads a file that is known from the commits up to `commit`.
+    fn reads_any(&mut self, commit: usize, text: &StepText) -> bool {
+        let key = (text.written().to_owned(), commit);
+        if let Some(known) = self.reads.get(&key) {
             return *known;
         }
         let until = (commit + 1).min(self.header.commits.len());
         let changes = self.header.commits[..until].iter().flat_map(|commit| &commit.changes);
-        let found = changes.into_iter().any(|change| names(step, &change.path));
-        self.named.insert(key, found);
+        let found = changes.into_iter().any(|change| text.reads(&change.path));
+        self.reads.insert(key, found);
         found
     }
 
-    fn instruction(&mut self, commit: usize, miss: &Miss) -> Option<Instruction> {
+    fn step(&mut self, commit: usize, miss: &Miss) -> Step {
+        Step {
+            line: miss.line.unwrap_or(usize::MAX),
+            written: self.text(commit, miss).written().to_owned(),
+            shown: brief(bare(&miss.step)),
+        }
+    }
+
+    fn text(&mut self, commit: usize, miss: &Miss) -> StepText {
+        let place = self.place(commit, miss);
+        let instruction = place.and_then(|place| self.instruction(commit, place));
+        StepText::of(&miss.step, instruction)
+    }
+
+    fn place(&mut self, commit: usize, miss: &Miss) -> Option<Place> {
+        self.dockerfile(commit)?.find_step(&miss.step)
+    }
+
+    fn instruction(&mut self, commit: usize, place: Place) -> Option<&Instruction> {
+        self.dockerfile(commit)?.at(place)
+    }
+
+    fn dockerfile(&mut self, commit: usize) -> Option<&Dockerfile> {
         let text = self.header.commits.get(commit)?.dockerfile.as_deref()?;
-        let dockerfile = self.dockerfiles.entry(commit).or_insert_with(|| dockerfile::parse(text));
-        dockerfile.at(dockerfile.find_step(&miss.step)?).cloned()
+        Some(self.dockerfiles.entry(commit).or_insert_with(|| dockerfile::parse(text)))
     }
 }
 
-/// An `ARG` above a step that does not use it.
-fn argument(first: &Miss, variable: &Variable) -> Option<Seen> {
-    let Variable { name, line, before, after } = variable;
-    // One that came or went is an edit of the Dockerfile and will not happen again.
-    let (Some(_), Some(after)) = (before, after) else { return None };
-    // Names of steps hold variables' values instead of their names.
-    let value_stands_in = !after.is_empty() && bare(&first.step).contains(&**after);
-    if first.step.contains(&**name) || value_stands_in {
-        return None;
-    }
-    let line = line.map(|line| format!(" (line {line})")).unwrap_or_default();
-    Some(Seen {
-        kind: AdviceKind::MoveArgument,
-        subject: format!("ARG {name}{line} above `{}`", brief(bare(&first.step))),
-        time: first.time,
-        needless: true,
-    })
+/// A miss, and those that it made below it, in one commit.
+struct Chain<'a> {
+    commit: usize,
+    first: &'a Miss,
+    below: &'a [&'a Miss],
+}
+
+fn is_different(miss: &Miss) -> bool {
+    matches!(miss.output, Some(Output::Different(_)))
 }
 
 /// A step that takes files from a stage where one `RUN` makes them anew each time, and those right
@@ -137,17 +244,8 @@ fn unstable(misses: &[Miss], seen: &mut Vec<Seen>) {
     seen.push(Seen {
         kind: AdviceKind::MakeStable,
         subject: format!("`{}` makes files anew whenever it runs, which", brief(step)),
+        step: None,
         time: first.time + below.map(|miss| miss.time).sum(),
-        needless: true,
+        is_refuted: false,
     });
-}
-
-/// Whether the text of `step` holds the name of the file at `path`.
-fn names(step: &str, path: &str) -> bool {
-    bare(step).contains(path.rsplit('/').next().unwrap_or(path))
-}
-
-/// A step's name without stage and position.
-fn bare(step: &str) -> &str {
-    bracketed(step).map_or(step, |(_, text)| text)
 }

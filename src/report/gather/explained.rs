@@ -23,7 +23,7 @@ pub fn explained(
             variant: place(&cost)?,
             step: explain::brief(&cost.step),
             kind: cost.cause.to_owned(),
-            sentence: explain::sentence(&cost.example, header),
+            sentence: explain::of_cost(&cost, header),
             commits: cost.commits.into_iter().collect(),
             trials: cost.trials,
             steps: cost.steps,
@@ -32,7 +32,7 @@ pub fn explained(
     };
     let mut advisor = explain::Advisor::new(analysis);
     let trials = explain::explain(analysis).inspect(|trial| advisor.see(trial));
-    let causes = explain::costs(trials).into_iter().filter_map(row).collect();
+    let causes = explain::costs(trials, analysis).into_iter().filter_map(row).collect();
     let advice = advisor.advice().into_iter().map(|advice| AdviceRow {
         kind: advice.kind.name().to_owned(),
         text: advice.text,

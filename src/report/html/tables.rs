@@ -156,7 +156,7 @@ pub fn causes(view: &View) -> String {
         return String::new();
     }
     let mut table = Table::new(&[
-        "step time",
+        "step time a round",
         " strategy",
         " step",
         " cause",
@@ -179,7 +179,7 @@ pub fn causes(view: &View) -> String {
     let mut text = table.finish();
     text.push_str(
         "<p class=\"muted\">Step time is that of the step and of all that was rebuilt below it, summed over \
-         trials. First builds and strategies that read no cache are left out. \
+         commits, a mean of the rounds; trials and steps are counted over all rounds. First builds and strategies that read no cache are left out. \
          <code>cachefrom explain</code> shows every trial.</p>\n",
     );
     text
