@@ -9,8 +9,8 @@ use serde_json::json;
 use super::explain::{ExplainError, Form};
 use super::replay::build_arg;
 use super::{Exit, journal_path};
-use crate::explain::{Prediction, brief, predict, sentence};
-use crate::history::{Written, working_tree};
+use crate::explain::{Prediction, Takable, brief, predict, sentence};
+use crate::history::{Asked, PathKind, Written, working_tree};
 use crate::ignore::clean;
 use crate::journal::{CommitRecord, FileChange, Header, holds_journal};
 use crate::measure::Analysis;
@@ -49,6 +49,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     for told in undeclared_args(tree.dockerfile.as_deref().unwrap_or_default(), given) {
         super::say(&format!("warning: {told}"));
     }
+    // Causes name the tree as the commit that it is taken for.
+    let mut header = analysis.header.clone();
+    header.commits.push(tree.clone());
     let mut found = predict(&analysis, tree);
     found.retain(|one| args.strategy.is_empty() || args.strategy.contains(&one.strategy));
     match args.format {
@@ -56,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let value = json!({ "schema": 1, "steps": found });
             super::print(&format!("{value:#}\n"))
         }
-        Form::Text => super::print(&text(&found, &analysis.header)),
+        Form::Text => super::print(&text(&found, &header)),
     }
 }
 
@@ -71,7 +74,7 @@ fn tree(args: &Args, header: &Header) -> anyhow::Result<CommitRecord> {
     let last = header.commits.last();
     let mut build_args = last.map(|commit| commit.args.clone()).unwrap_or_default();
     build_args.extend(args.build_arg.iter().cloned());
-    Ok(CommitRecord {
+    let tree = CommitRecord {
         id: "working-tree".into(),
         message: "the working tree".into(),
         branch: last.map_or_else(String::new, |commit| commit.branch.clone()),
@@ -81,36 +84,58 @@ fn tree(args: &Args, header: &Header) -> anyhow::Result<CommitRecord> {
         args: build_args,
         dockerfile: Some(text),
         dockerignore: ignore,
-        changes: changes(args, header)?,
-    })
+        changes: vec![],
+    };
+    let changes = changes(args, header, &Takable::of(&tree))?;
+    Ok(CommitRecord { changes, ..tree })
 }
 
-/// What of the folder differs from the last commit of `header`.
-fn changes(args: &Args, header: &Header) -> anyhow::Result<Vec<FileChange>> {
+/// So many files are listed without a word.
+const MANY: usize = 100_000;
+
+/// What of the folder differs from the last commit of `header`, of what a build may take. Only files
+/// that the journal knows are read: one that it does not know is new, whatever it holds.
+fn changes(args: &Args, header: &Header, takable: &Takable) -> anyhow::Result<Vec<FileChange>> {
     let mut before: BTreeMap<&str, (&str, u32)> = BTreeMap::new();
+    let mut known: BTreeSet<&str> = BTreeSet::new();
     for change in header.commits.iter().flat_map(|commit| &commit.changes) {
+        known.insert(&change.path);
         match &change.object {
             Some(object) => before.insert(&change.path, (object, change.mode)),
             None => before.remove(change.path.as_str()),
         };
     }
     let included: Vec<String> = args.include.iter().map(|path| clean(path)).collect();
-    let taken = |path: &str| {
-        let below = |folder: &String| path == folder || Path::new(path).starts_with(folder);
-        included.is_empty() || included.iter().any(below)
+    let below = |path: &str, folder: &str| path == folder || Path::new(path).starts_with(folder);
+    let takes = |path: &str, kind: PathKind| {
+        let is_included =
+            |one: &String| below(path, one) || (kind == PathKind::Folder && below(one, path));
+        let taken = match kind {
+            PathKind::File => takable.takes(path),
+            PathKind::Folder => takable.takes_below(path),
+        };
+        taken && (included.is_empty() || included.iter().any(is_included))
     };
+    let on_file = |files: usize| {
+        if files.is_multiple_of(MANY) {
+            super::say(&format!(
+                "note: {files} files so far that a COPY takes and no .dockerignore leaves out"
+            ));
+        }
+    };
+    let asked = Asked { takes: &takes, reads: &|path| known.contains(path), on_file: &on_file };
+    let written = Written { results: None, is_results: holds_journal };
     let mut found = vec![];
     let mut there = BTreeSet::new();
-    let written = Written { results: None, is_results: holds_journal };
-    let files = working_tree(&args.dir, &included, written)?;
-    for file in files.into_iter().filter(|file| taken(&file.path)) {
+    for file in working_tree(&args.dir, &included, written, asked)? {
         let Some((object, mode)) = file.now else { continue };
         there.insert(file.path.clone());
         if before.get(file.path.as_str()) != Some(&(object.as_str(), mode)) {
             found.push(FileChange { path: file.path, object: Some(object), mode });
         }
     }
-    let gone = before.keys().filter(|path| !there.contains(**path));
+    // Of what no COPY takes it is not known whether it is there, and it does not matter.
+    let gone = before.keys().filter(|path| !there.contains(**path) && takable.takes(path));
     found.extend(gone.map(|path| FileChange { path: (*path).into(), object: None, mode: 0 }));
     Ok(found)
 }

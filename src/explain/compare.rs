@@ -12,7 +12,7 @@ use crate::dockerfile::{self, Dockerfile, Instruction, Place};
 use crate::journal::CommitRecord;
 
 use super::cause::{Cause, ChangedFile, InstructionChange, Variable};
-use super::depends::{above, bound_from_context, takes_from};
+use super::depends::{above, takes_from};
 use super::files::{Files, Wanted};
 
 /// A commit of the sequence, with its Dockerfile parsed.
@@ -256,21 +256,7 @@ impl Pair<'_> {
         instruction: &Instruction,
         variables: &BTreeMap<String, String>,
     ) -> Option<Cause> {
-        let fill = |text: &String| dockerfile::expand(text, variables);
-        let copied = instruction.flag("from").is_none();
-        let mut sources: Vec<String> =
-            instruction.sources().iter().filter(|_| copied).map(fill).collect();
-        sources.extend(bound_from_context(instruction).iter().map(fill));
-        if sources.is_empty() {
-            return None;
-        }
-        let excluded: Vec<&str> = instruction
-            .flags
-            .iter()
-            .filter(|(name, _)| name == "exclude")
-            .map(|(_, value)| value.as_str())
-            .collect();
-        let wanted = Wanted::new(&sources, &excluded);
+        let wanted = Wanted::of(instruction, variables)?;
         let mut files = self.files.changed(self.before.place, self.now.place, &wanted);
         let count = files.len();
         files.truncate(ChangedFile::SHOWN);

@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::dockerfile::{self, Instruction};
 use crate::ignore::{Patterns, clean};
 use crate::journal::CommitRecord;
 
 use super::cause::{ChangedFile, FileKind};
+use super::compare::steps;
+use super::depends::bound_from_context;
 
 /// A file's git object and mode; `None` where it is not there.
 type State<'a> = Option<(&'a str, u32)>;
@@ -87,20 +90,84 @@ impl<'a> Files<'a> {
     }
 }
 
+/// What a build may take from its context: what the ignore file lets in and an instruction names.
+pub struct Takable {
+    ignored: Option<Patterns>,
+    wanted: Vec<Wanted>,
+}
+
+impl Takable {
+    /// What any stage of `commit`'s Dockerfile takes.
+    pub fn of(commit: &CommitRecord) -> Self {
+        let dockerfile = dockerfile::parse(commit.dockerfile.as_deref().unwrap_or_default());
+        let stages = 0..dockerfile.stages.len();
+        let wanted =
+            stages.flat_map(|stage| steps(&dockerfile, stage)).filter_map(|(place, found)| {
+                Wanted::of(found, &dockerfile.variables(place, &commit.args))
+            });
+        Self {
+            ignored: commit.dockerignore.as_deref().and_then(Patterns::of_ignore_file),
+            wanted: wanted.collect(),
+        }
+    }
+
+    /// Whether a build may take the file at `path`.
+    pub fn takes(&self, path: &str) -> bool {
+        self.wanted.iter().any(|wanted| wanted.takes(path))
+            && !self.ignored.as_ref().is_some_and(|patterns| patterns.matches_below(path))
+    }
+
+    /// Whether a build may take anything below the folder at `path`.
+    pub fn takes_below(&self, path: &str) -> bool {
+        self.wanted.iter().any(|wanted| wanted.takes_below(path))
+            && !self.ignored.as_ref().is_some_and(|patterns| {
+                patterns.matches_below(path) && !patterns.may_except_below(path)
+            })
+    }
+}
+
 /// What an instruction takes from the build context.
 #[derive(Debug, Default)]
 pub struct Wanted {
     everything: bool,
     sources: Option<Patterns>,
+    /// The folders above `sources`, which are patterns where those are.
+    folders: Option<Patterns>,
     excluded: Option<Patterns>,
 }
 
 impl Wanted {
+    /// What `instruction` takes, with the values of `variables`; none where that is nothing.
+    pub fn of(instruction: &Instruction, variables: &BTreeMap<String, String>) -> Option<Self> {
+        let fill = |text: &String| dockerfile::expand(text, variables);
+        let copied = instruction.flag("from").is_none();
+        let mut sources: Vec<String> =
+            instruction.sources().iter().filter(|_| copied).map(fill).collect();
+        sources.extend(bound_from_context(instruction).iter().map(fill));
+        if sources.is_empty() {
+            return None;
+        }
+        let excluded: Vec<&str> = instruction
+            .flags
+            .iter()
+            .filter(|(name, _)| name == "exclude")
+            .map(|(_, value)| value.as_str())
+            .collect();
+        Some(Self::new(&sources, &excluded))
+    }
+
     /// The paths `sources`, as a `COPY` writes them, without what `--exclude` names.
     pub fn new(sources: &[String], excluded: &[&str]) -> Self {
         let sources: Vec<String> = sources.iter().map(|source| clean(source)).collect();
         Self {
             everything: sources.iter().any(|source| source == "." || source == ".."),
+            folders: Patterns::new(
+                &sources
+                    .iter()
+                    .flat_map(|source| source.match_indices('/').map(|(end, _)| &source[..end]))
+                    .collect::<Vec<_>>(),
+            )
+            .ok(),
             sources: Patterns::new(&sources).ok(),
             excluded: Patterns::new(excluded).ok().filter(|patterns| !patterns.is_empty()),
         }
@@ -110,6 +177,13 @@ impl Wanted {
         let wanted = self.everything
             || self.sources.as_ref().is_some_and(|sources| sources.matches_below(path));
         wanted && !self.excluded.as_ref().is_some_and(|patterns| patterns.matches_below(path))
+    }
+
+    /// Whether it may take anything below the folder at `path`.
+    fn takes_below(&self, path: &str) -> bool {
+        self.everything
+            || self.sources.as_ref().is_some_and(|sources| sources.matches_below(path))
+            || self.folders.as_ref().is_some_and(|folders| folders.matches(path, None).0)
     }
 }
 
@@ -176,5 +250,31 @@ mod tests {
         let all = Wanted::new(&[".".to_owned()], &[]);
         assert_eq!(names(&files.changed(0, 1, &all)), [("a.log", FileKind::Added, 0)]);
         assert_eq!(names(&files.changed(0, 2, &all)), []);
+    }
+
+    #[test]
+    fn a_build_takes_what_its_instructions_name_and_the_ignore_file_lets_in() {
+        let takable = |dockerfile: &str, ignore: &str| {
+            let mut commit = commit(&[], Some(ignore));
+            commit.dockerfile = Some(dockerfile.to_owned());
+            Takable::of(&commit)
+        };
+        let some =
+            takable("FROM a\nARG D=data\nCOPY $D/x *.lock /d/\nFROM b\nCOPY --from=0 doc /\n", "");
+        assert!(some.takes("data/x/y") && some.takes("one.lock"));
+        assert!(!some.takes("data/z") && !some.takes("doc/a") && !some.takes("target/one.lock"));
+        assert!(some.takes_below("data") && some.takes_below("data/x"));
+        assert!(!some.takes_below("data/z") && !some.takes_below("doc"));
+        let deep = takable("FROM a\nCOPY crates/*/Cargo.toml **/*.c /d/\n", "");
+        assert!(deep.takes_below("crates") && deep.takes_below("crates/one"));
+        assert!(deep.takes("crates/one/Cargo.toml") && deep.takes("x/y/z.c"));
+        let none = takable("FROM a\nCOPY crates/*/Cargo.toml /d/\n", "");
+        assert!(none.takes_below("crates/one") && !none.takes_below("crates/one/src"));
+        let bound = takable("FROM a\nRUN --mount=type=bind,source=src,target=/s make -C /s\n", "");
+        assert!(bound.takes("src/a") && !bound.takes("doc/a") && !bound.takes_below("target"));
+        let all = takable("FROM a\nCOPY . /w\n", "target\nlogs\n!logs/kept\n");
+        assert!(all.takes("a") && all.takes("logs/kept") && !all.takes("logs/a"));
+        assert!(all.takes_below("logs") && !all.takes_below("target"));
+        assert!(!takable("FROM a\nRUN make\n", "").takes("a"));
     }
 }

@@ -31,6 +31,7 @@ pub use cause::{
     Cause, ChangedFile, Differing, Evidence, FileKind, InstructionChange, Output, Variable,
 };
 pub use cost::{Cost, costs};
+pub use files::Takable;
 pub use predict::{Prediction, predict};
 pub use words::{brief, of_cost, sentence, text};
 

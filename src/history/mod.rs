@@ -32,7 +32,7 @@ pub use edit::EditError;
 pub use left_out::Written;
 pub use replay::{Replay, Which};
 pub use tree::FileChange;
-pub use working::working_tree;
+pub use working::{Asked, PathKind, working_tree};
 
 use edit::Change;
 use libgit2::isolate;

@@ -513,7 +513,7 @@ fn what_git_ignores_is_taken_only_by_its_name() {
     // The same as of a folder below the work tree.
     let below = fixture.source().join("data").canonicalize().unwrap();
     let paths = |include: &[String]| -> Vec<String> {
-        let files = working_tree(&below, include, Written::NOTHING).unwrap();
+        let files = working_tree(&below, include, Written::NOTHING, Asked::ALL).unwrap();
         files.into_iter().map(|file| file.path).collect()
     };
     assert_eq!(paths(&[]), ["1.json", "2.json", "tracked.log"]);

@@ -1,4 +1,7 @@
 //! The files of a folder on disk as a commit of them would have them, without committing.
+//!
+//! A folder may hold a hundred thousand files that are of no interest: what is not asked for is
+//! neither listed nor read.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -12,17 +15,42 @@ use super::left_out::{LeftOut, Written};
 use super::libgit2::isolate;
 use super::tree::{FileChange, Mode};
 
-/// Every file below `folder`, by path, with the object id that git would give it, but those of git
-/// itself, what git ignores unless `include` names it, and what cachefrom wrote. Nothing is written.
+/// What is asked of a folder.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// Whether the file, or for a folder anything below it, is asked for.
+    pub takes: &'a dyn Fn(&str, PathKind) -> bool,
+    /// Whether it matters what a file holds, and not only that it is there.
+    pub reads: &'a dyn Fn(&str) -> bool,
+    /// Is told how many files were looked at, after each.
+    pub on_file: &'a dyn Fn(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    File,
+    Folder,
+}
+
+impl Asked<'_> {
+    /// Everything, and what it holds.
+    pub const ALL: Self = Self { takes: &|_, _| true, reads: &|_| true, on_file: &|_| {} };
+}
+
+/// Every file below `folder` that is `asked` for, by path, with the object id that git would give it,
+/// but those of git itself, what git ignores unless `include` names it, and what cachefrom wrote. The
+/// id of a file that need not be read is empty. Nothing is written.
 pub fn working_tree(
     folder: &Path,
     include: &[String],
     written: Written<'_>,
+    asked: Asked<'_>,
 ) -> Result<Vec<FileChange>, HistoryError> {
     isolate()?;
     let folder = &folder.canonicalize().map_err(HistoryError::io("find", folder))?;
     let left_out = LeftOut::of(folder, include, written);
     let mut found = vec![];
+    let mut files = 0;
     let mut waiting = vec![String::new()];
     while let Some(below) = waiting.pop() {
         let path = folder.join(&below);
@@ -34,14 +62,21 @@ pub fn working_tree(
             }
             let relative = if below.is_empty() { name } else { format!("{below}/{name}") };
             let kind = entry.file_type().map_err(HistoryError::io("look at", &entry.path()))?;
-            if left_out.has(&relative, kind.is_dir()) {
+            let path_kind = if kind.is_dir() { PathKind::Folder } else { PathKind::File };
+            // The cheaper question first: git's rules take a look at each folder above.
+            if !(asked.takes)(&relative, path_kind) || left_out.has(&relative, kind.is_dir()) {
                 continue;
             }
             if kind.is_dir() {
                 waiting.push(relative);
             } else if kind.is_file() || kind.is_symlink() {
-                let now = Some(object(&entry.path(), kind.is_symlink())?);
-                found.push(FileChange { path: relative, now });
+                let now = match (asked.reads)(&relative) {
+                    true => object(&entry.path(), kind.is_symlink())?,
+                    false => (String::new(), Mode::File.bits()),
+                };
+                found.push(FileChange { path: relative, now: Some(now) });
+                files += 1;
+                (asked.on_file)(files);
             }
         }
     }

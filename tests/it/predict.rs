@@ -47,8 +47,44 @@ fn an_unchanged_tree_hits_and_an_edit_misses_where_it_is() {
     fs::write(tree.join("data/2.json"), "{}\n").unwrap();
     let edited = said("registry-max");
     assert!(edited.starts_with("registry-max: 4 of 7 steps would be reused"), "{edited}");
-    assert!(edited.contains("COPY data /collected/data: data/2.json changed"), "{edited}");
+    assert!(
+        edited.contains(
+            "COPY data /collected/data: data/2.json changed (commit 6 “the working tree”)"
+        ),
+        "{edited}"
+    );
     assert!(edited.contains("rebuilt unless its stage comes out the same"), "{edited}");
+}
+
+/// A folder beside what is copied, as a `target` or `node_modules`, could not even be listed.
+#[test]
+fn what_no_copy_takes_is_not_looked_at_and_what_is_new_is_not_read() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let tree = last_commit(folder.path());
+    let journal = published();
+    let said = || {
+        let tree = tree.to_str().unwrap();
+        let args = ["predict", &journal, "--dir", tree, "-f", "Dockerfile.jq"];
+        let output = cachefrom(&[&args[..], &["--strategy", "registry-max"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    fs::create_dir(tree.join("target")).unwrap();
+    // Root may list everything, but nobody can read 1 TB into memory.
+    let huge = |path: &str| {
+        let file = fs::File::create(tree.join(path)).unwrap();
+        file.set_len(1 << 40).unwrap();
+    };
+    huge("target/huge");
+    fs::set_permissions(tree.join("target"), fs::Permissions::from_mode(0o000)).unwrap();
+    assert!(said().starts_with("registry-max: 7 of 7 steps would be reused"));
+    symlink("nowhere", tree.join("data/new-link")).unwrap();
+    huge("data/new");
+    let edited = said();
+    assert!(edited.starts_with("registry-max: 4 of 7 steps would be reused"), "{edited}");
+    assert!(edited.contains("data/new is new"), "{edited}");
+    fs::set_permissions(tree.join("target"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]
