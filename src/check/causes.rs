@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::explain::{Cause, Explainer, TrialMisses, sentence};
 use crate::measure::{Analysis, Cell};
@@ -14,6 +15,32 @@ use crate::measure::{Analysis, Cell};
 pub struct Causes<'a> {
     analysis: &'a Analysis,
     found: RefCell<Option<Found<'a>>>,
+}
+
+/// What a journal says of a rebuilt step.
+pub enum Why {
+    /// The cause, a sentence without a full stop.
+    Because(String),
+    /// That nothing in it explains it.
+    Unexplained(String),
+}
+
+impl Why {
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Because(text) | Self::Unexplained(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    /// As evidence goes on with it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Because(text) => write!(f, ", because {text}"),
+            Self::Unexplained(text) => write!(f, "; {text}"),
+        }
+    }
 }
 
 struct Found<'a> {
@@ -28,8 +55,8 @@ impl<'a> Causes<'a> {
     }
 
     /// Why `step`, as BuildKit names it, was rebuilt in the first round of `cell` in which it was;
-    /// `None` where the journal does not tell.
-    pub fn of(&self, cell: &Cell, step: &str) -> Option<String> {
+    /// `None` where the journal does not hold what would tell.
+    pub fn of(&self, cell: &Cell, step: &str) -> Option<Why> {
         let mut found = self.found.borrow_mut();
         let Found { explainer, misses } = found.get_or_insert_with(|| Found {
             explainer: Explainer::new(self.analysis),
@@ -41,7 +68,10 @@ impl<'a> Causes<'a> {
             let miss = trial.as_ref()?.misses.iter().find(|miss| miss.step == step)?;
             Some(miss.cause.clone())
         })?;
-        let known = !matches!(cause, Cause::Unexplained { .. });
-        known.then(|| sentence(&cause, &self.analysis.header))
+        let text = sentence(&cause, &self.analysis.header);
+        Some(match cause {
+            Cause::Unexplained { .. } => Why::Unexplained(text),
+            _ => Why::Because(text),
+        })
     }
 }

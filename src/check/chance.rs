@@ -10,6 +10,8 @@ use crate::measure::{Analysis, CellStep};
 
 /// So small a probability is not taken for chance: a check looks at hundreds of steps.
 pub const SURE: f64 = 1e-4;
+/// A step that wavers is looked at alone and seldom, so a milder level than [`SURE`] will do.
+pub const LIKELY: f64 = 0.05;
 /// For evidence: why a difference proves nothing by itself.
 pub const WHY: &str = "which of several caches BuildKit reads is chance";
 
@@ -74,14 +76,15 @@ pub fn what_can_tell() -> String {
     format!("{WHY}, and {} rounds of each can tell", rounds_needed())
 }
 
-/// How many rounds without a hit would be [`SURE`] to differ from `before`.
-pub fn rounds_that_tell(before: Hits, after: Hits) -> usize {
+/// How many rounds without a hit would be [`SURE`] to differ from `before`, if any number that
+/// somebody may play.
+pub fn rounds_that_tell(before: Hits, after: Hits) -> Option<usize> {
     let sure = |rounds: &usize| of_so_few(before, Hits { reused: 0, rounds: *rounds }) <= SURE;
-    (after.rounds + 1..MANY).find(sure).unwrap_or(MANY)
+    (after.rounds + 1..=MOST_ROUNDS).find(sure)
 }
 
-/// More rounds than anybody plays.
-const MANY: usize = 1000;
+/// More rounds than these nobody plays.
+const MOST_ROUNDS: usize = 100;
 
 /// So many rounds of each side can be sure.
 fn rounds_needed() -> usize {

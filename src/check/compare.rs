@@ -36,7 +36,7 @@ pub fn comparison(runs: &[(String, Analysis)]) -> String {
                 if let Some(text) = difference(first_name, name, step.before, step.after) {
                     let lost = step.after.filter(|_| is_lost(&step));
                     let why = lost.and_then(|(step, _)| causes.of(pair.after, step));
-                    let because = why.map(|why| format!(": {why}")).unwrap_or_default();
+                    let because = why.map(|why| format!(": {}", why.text())).unwrap_or_default();
                     changes.push(format!("{place}: {text}{because}"));
                 }
             }

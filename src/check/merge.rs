@@ -14,7 +14,7 @@ pub enum MergeError {
     Nothing,
     #[error("{first} and {other} are of different runs: {what} differs", first = first.display(), other = other.display())]
     OtherRun { first: PathBuf, other: PathBuf, what: &'static str },
-    #[error("{first} and {other} were recorded on different machines: {}\n  --mixed joins them all the same; times then compare machines too", differences.join("; "), first = first.display(), other = other.display())]
+    #[error("{first} and {other} were recorded on different machines: {}\n  --mixed joins them all the same; seconds of different parts do not compare", differences.join("; "), first = first.display(), other = other.display())]
     Mixed { first: PathBuf, other: PathBuf, differences: Vec<String> },
     #[error("{first} and {other} both hold round {} of {} at commit {}\n  merge the parts of one --partition", key.round.saturating_add(1), key.strategy, key.commit.saturating_add(1), first = first.display(), other = other.display())]
     Twice { first: PathBuf, other: PathBuf, key: TrialKey },
@@ -32,8 +32,7 @@ pub fn merged(
         let found = join(&mut header, first, path, &other.header, mixed)?;
         differing.extend(found);
     }
-    let same_machine = differing.is_empty();
-    if !same_machine {
+    if !differing.is_empty() {
         let mut seen = BTreeSet::new();
         differing.retain(|difference| seen.insert(difference.clone()));
         let differing = differing.join("; ");
@@ -50,11 +49,9 @@ pub fn merged(
                 return Err(MergeError::Twice { first, other, key: trial.key.clone() });
             }
             let mut trial = trial.clone();
-            if !same_machine {
-                // Nothing is held against another machine's cold.
-                let own = trial.builder.map(|builder| format!("{builder} ")).unwrap_or_default();
-                trial.builder = Some(format!("{own}of part {number}"));
-            }
+            // Nothing is held against another machine's cold, and two that look alike are two.
+            let own = trial.builder.map(|builder| format!("{builder} ")).unwrap_or_default();
+            trial.builder = Some(format!("{own}of part {number}"));
             trials.push(trial);
         }
     }

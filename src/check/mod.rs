@@ -30,7 +30,6 @@ pub use finding::{Checked, Finding, Rule, Verdict};
 pub use lines::{line_now, line_of};
 pub use matching::differences;
 pub use merge::{MergeError, merged};
-pub use rules::failures;
 pub use time::{Change, change};
 pub use tolerances::{ToleranceError, Tolerances};
 
@@ -47,6 +46,15 @@ pub enum CheckError {
         "the run has no trial that was built, so nothing can be held against the baseline\n  play it again, or go on with it: `cachefrom run … --out FOLDER --resume`"
     )]
     NothingBuilt,
+}
+
+/// What can be said of a run that is held against no baseline: builds that failed, and doubts.
+pub fn alone(run: &Analysis) -> Checked {
+    Checked {
+        scenario: run.header.scenario.clone(),
+        findings: rules::failures(run, &[]),
+        warnings: doubts::of_journal(run, "this run"),
+    }
 }
 
 /// Holds `candidate` against `baseline`.
@@ -68,6 +76,7 @@ pub fn check(
     }
     let rules = rules::Rules::new(baseline, candidate, tolerances);
     let mut findings = rules.of(&pairs.pairs);
+    findings.extend(rules::failures(candidate, &pairs.pairs));
     findings.extend(pairs.gone.into_iter().map(|place| Finding {
         rule: Rule::Built,
         verdict: Verdict::CannotTell,

@@ -8,7 +8,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use similar::TextDiff;
+use similar::{Algorithm, TextDiff, capture_diff_slices, diff_ratio};
 
 /// `[builder 2/6] RUN true`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl<'a> StepName<'a> {
 }
 
 /// Two instructions of one kind that are less alike than this are not the same one, edited.
-/// The value is 2 × common characters ÷ all characters, 0 to 1.
+/// The value is 2 × what is common in both ÷ all of both, 0 to 1.
 const ALIKE: f32 = 0.6;
 
 /// For each name of `after` the place of its counterpart in `before`.
@@ -76,24 +76,32 @@ pub fn counterparts(before: &[&str], after: &[&str]) -> Vec<Option<usize>> {
             taken[other] = true;
         }
     }
-    let mut free: Vec<Instruction> = instructions(before).filter(|it| !taken[it.place]).collect();
-    let mut alone: Vec<Instruction> =
+    let mut old: Vec<Instruction> = instructions(before).filter(|it| !taken[it.place]).collect();
+    let mut new: Vec<Instruction> =
         instructions(after).filter(|it| found[it.place].is_none()).collect();
-    // Those that say the same come first, wherever they stand.
-    for (same_stage, alike) in [(true, ALIKE), (false, 1.0), (false, ALIKE)] {
-        alone.retain(|new| {
-            let near = |old: &Instruction| !same_stage || old.stage == new.stage;
-            let alike = free
-                .iter()
-                .enumerate()
-                .filter(|(_, old)| near(old))
-                .filter_map(|(number, old)| Some((number, old.likeness(new, alike)?)));
-            // The first of equals, so that the answer never depends on anything else.
-            let best = alike.reduce(|best, next| if next.1 > best.1 { next } else { best });
-            let Some((number, _)) = best else { return true };
-            found[new.place] = Some(free.remove(number).place);
-            false
-        });
+    // By stage and position, so that the order in which steps ended decides nothing.
+    old.sort_by(|a, b| (&a.stage, a.position).cmp(&(&b.stage, b.position)));
+    new.sort_by(|a, b| (&a.stage, a.position).cmp(&(&b.stage, b.position)));
+    for (same_stage, least) in [(true, ALIKE), (false, 1.0), (false, ALIKE)] {
+        let mut alike: Vec<((f32, f32), usize, usize)> = vec![];
+        for (one, new) in new.iter().enumerate().filter(|(_, it)| found[it.place].is_none()) {
+            let near =
+                |it: &Instruction| !taken[it.place] && (!same_stage || it.stage == new.stage);
+            let candidates = old.iter().enumerate().filter(|(_, it)| near(it));
+            alike.extend(
+                candidates.filter_map(|(other, old)| Some((old.likeness(new, least)?, one, other))),
+            );
+        }
+        // The likeliest pair first, whichever of the two comes first.
+        let likelier = |a: (f32, f32), b: (f32, f32)| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1));
+        alike.sort_by(|a, b| likelier(a.0, b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        for (_, one, other) in alike {
+            let (new, old) = (new[one].place, old[other].place);
+            if found[new].is_none() && !taken[old] {
+                found[new] = Some(old);
+                taken[old] = true;
+            }
+        }
     }
     found
 }
@@ -103,6 +111,7 @@ struct Instruction {
     /// In the names that it is from.
     place: usize,
     stage: String,
+    position: usize,
     keyword: String,
     text: String,
     /// Those of `text`, sorted.
@@ -115,28 +124,38 @@ fn instructions(names: &[&str]) -> impl Iterator<Item = Instruction> {
         let text = name.bare();
         let mut characters: Vec<char> = text.chars().collect();
         characters.sort_unstable();
-        Some(Instruction { place, keyword: name.keyword(), stage: name.stage, text, characters })
+        let (position, keyword) = (name.position, name.keyword());
+        Some(Instruction { place, stage: name.stage, position, keyword, text, characters })
     })
 }
 
 impl Instruction {
-    /// How alike two instructions of one kind are, if at least `least`; see [`ALIKE`].
-    fn likeness(&self, other: &Self, least: f32) -> Option<f32> {
+    /// How alike two instructions of one kind are, if at least `least` by words or by characters
+    /// ([`ALIKE`]); greater is liker. Words come first: an option more changes no word, and another
+    /// file's name changes few characters.
+    fn likeness(&self, other: &Self, least: f32) -> Option<(f32, f32)> {
         if self.keyword != other.keyword {
             return None;
         }
         if self.text == other.text {
-            return Some(1.0);
+            return Some((1.0, 1.0));
         }
+        let of = |text: &'_ str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let (left, right) = (of(&self.text), of(&other.text));
+        let words = diff_ratio(
+            &capture_diff_slices(Algorithm::Myers, &left, &right),
+            left.len(),
+            right.len(),
+        );
         // No more is common in the same order than in any, which is soon counted, while the order
         // takes the square of the length.
         let both = self.characters.len() + other.characters.len();
         let most = 2.0 * common(&self.characters, &other.characters) as f32 / both as f32;
-        if most < least {
-            return None;
-        }
-        let ratio = TextDiff::from_chars(&*self.text, &*other.text).ratio();
-        (ratio >= least).then_some(ratio)
+        let characters = match most.max(words) >= least {
+            true => TextDiff::from_chars(&*self.text, &*other.text).ratio(),
+            false => return None,
+        };
+        (words.max(characters) >= least).then_some((words, characters))
     }
 }
 
@@ -214,6 +233,15 @@ mod tests {
         // A stage's own steps are nearer than those of another.
         let before = ["[a 2/2] RUN one --x", "[b 2/2] RUN one"];
         assert_eq!(counterparts(&before, &["[a 2/2] RUN one"]), [Some(0)]);
+    }
+
+    #[test]
+    fn the_likeliest_pair_is_found_in_whatever_order_steps_ended() {
+        let before = ["[2/2] RUN pip install -r requirements.txt"];
+        let edited = "[3/3] RUN pip install --no-cache-dir -r requirements.txt";
+        let other = "[2/3] RUN pip install -r requirements-dev.txt";
+        assert_eq!(counterparts(&before, &[edited, other]), [Some(0), None]);
+        assert_eq!(counterparts(&before, &[other, edited]), [None, Some(0)]);
     }
 
     #[test]

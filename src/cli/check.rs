@@ -9,7 +9,7 @@ use super::table::table;
 use super::told::{Dockerfile, NotWritten, Told, write};
 use super::{Exit, journal_path};
 use crate::check::output::{one_line, printable};
-use crate::check::{assertions, comparison, failures, merged, pruned, text};
+use crate::check::{assertions, comparison, merged, pruned, text};
 use crate::journal::{Outcome, Recorded, Scan};
 use crate::measure::Analysis;
 use crate::run::sha256_of;
@@ -54,9 +54,6 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     if let Some(loaded) = &loaded {
         checked.warnings.extend(scenario_of(&analysis, loaded)?);
         checked.findings.extend(assertions(&loaded.scenario, &analysis));
-    }
-    if !baseline.asked() {
-        checked.findings.extend(failures(&analysis));
     }
     let told = Told {
         checked: &checked,

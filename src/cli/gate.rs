@@ -123,16 +123,16 @@ impl Baseline {
         candidate: &Analysis,
         tolerances: &Tolerances,
     ) -> (Checked, Option<CheckError>) {
-        let nothing =
-            || Checked { scenario: candidate.header.scenario.clone(), ..Checked::default() };
+        let mut alone = crate::check::alone(candidate);
         match self {
-            Self::NotAsked => (nothing(), None),
+            Self::NotAsked => (alone, None),
             Self::Missing(sentence) => {
-                (Checked { warnings: vec![sentence.clone()], ..nothing() }, None)
+                alone.warnings.insert(0, sentence.clone());
+                (alone, None)
             }
             Self::Read(baseline) => match crate::check::check(baseline, candidate, tolerances) {
                 Ok(checked) => (checked, None),
-                Err(error) => (nothing(), Some(error)),
+                Err(error) => (alone, Some(error)),
             },
         }
     }

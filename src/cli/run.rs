@@ -15,7 +15,7 @@ use super::report;
 use super::table::table;
 use super::told::{Dockerfile, Told, in_actions};
 use crate::check::output::{one_line, printable};
-use crate::check::{Finding, Verdict, assertions, failures};
+use crate::check::{Finding, Verdict, assertions};
 use crate::journal::{Outcome, Recorded};
 use crate::link::{LinkError, LinkProfile, parse_links};
 use crate::measure::Analysis;
@@ -323,9 +323,6 @@ fn judge(
     let tolerances = args.gate.tolerances(Some(&loaded.scenario.check))?;
     let (mut checked, refused) = baseline.check(&analysis, &tolerances);
     checked.findings.extend(asserted);
-    if !baseline.asked() {
-        checked.findings.extend(failures(&analysis));
-    }
     let dockerfile = Dockerfile::of(loaded);
     let told = Told {
         checked: &checked,

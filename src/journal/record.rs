@@ -180,7 +180,7 @@ pub struct TrialRecord {
     pub key: TrialKey,
     pub outcome: Outcome,
     /// The address of the builder that played the round; absent where the run had only one. In a
-    /// journal that was merged from different machines it tells these apart.
+    /// merged journal it tells the parts apart, which other machines may have played.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<String>,
     pub builds: Vec<BuildRecord>,

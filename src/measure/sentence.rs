@@ -22,7 +22,7 @@ impl Analysis {
         let label = self.label(verdict.strategy, verdict.link);
         let Some(saving) = verdict.saving else {
             return format!(
-                "{label}: no round in which it and cold built every commit, so nothing can be said"
+                "{label}: no round in which it and cold built every commit on one machine, so nothing can be said"
             );
         };
         let mut text = format!("{label} {}", paid(verdict, saving));

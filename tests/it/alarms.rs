@@ -148,7 +148,8 @@ fn a_step_that_wavered_and_is_never_reused_any_more_is_lost_or_open_but_not_won(
     assert_eq!(reuse(&checked(&ruined(1), &ruined(9))), Verdict::CannotTell);
     assert_eq!(reuse(&checked(&ruined(5), &ruined(10))), Verdict::CannotTell);
     assert_eq!(reuse(&checked(&ruined(10), &ruined(1))), Verdict::Improved);
-    assert_eq!(reuse(&checked(&ruined(1), &ruined(0))), Verdict::Improved);
+    assert_eq!(reuse(&checked(&ruined(5), &ruined(0))), Verdict::Improved);
+    assert_eq!(reuse(&checked(&ruined(1), &ruined(0))), Verdict::Pass);
 }
 
 #[test]

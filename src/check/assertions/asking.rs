@@ -130,8 +130,10 @@ impl<'a> Asking<'a> {
     /// What patterns are matched against, for whoever wrote one that matches nothing.
     fn labels(&self) -> String {
         let names = self.cell.steps.iter().map(|step| self.analysis.text(step.name));
-        let labels: Vec<String> = names
-            .filter_map(StepName::parse)
+        let mut steps: Vec<StepName<'_>> = names.filter_map(StepName::parse).collect();
+        steps.sort_by(|a, b| (&a.stage, a.position).cmp(&(&b.stage, b.position)));
+        let labels: Vec<String> = steps
+            .into_iter()
             .map(|name| if name.stage.is_empty() { name.text.into() } else { name.label() })
             .collect();
         match labels.len() {

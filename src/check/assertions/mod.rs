@@ -35,17 +35,21 @@ pub fn assertions(scenario: &Scenario, analysis: &Analysis) -> Vec<Finding> {
             let asked: Vec<&Cell> =
                 cells.filter(|cell| is_asked(assertion, analysis, cell)).collect();
             found.extend(asked.iter().flat_map(|cell| ask(assertion, analysis, cell)));
-            if asked.is_empty() {
-                let place = Place {
-                    strategy: match assertion.strategies.as_slice() {
-                        [] => "every strategy".into(),
-                        named => named.join(", "),
-                    },
-                    link: None,
-                    commit: number,
-                    message: commit.message.clone(),
-                };
-                found.extend(unasked(assertion, &place));
+            let at = |strategy: String| Place {
+                strategy,
+                link: None,
+                commit: number,
+                message: commit.message.clone(),
+            };
+            if asked.is_empty() && assertion.strategies.is_empty() {
+                found.extend(unasked(assertion, &at("every strategy".into())));
+            }
+            let played = |pattern: &&String| {
+                let matches = |cell: &&Cell| is_named(pattern, analysis, cell);
+                asked.iter().any(|cell| matches(&cell))
+            };
+            for pattern in assertion.strategies.iter().filter(|pattern| !played(pattern)) {
+                found.extend(unasked(assertion, &at(pattern.clone())));
             }
         }
     }
@@ -59,8 +63,11 @@ fn is_asked(assertion: &Assertion, analysis: &Analysis, cell: &Cell) -> bool {
         let known = &analysis.header.strategies;
         return known.iter().any(|known| known.name == *strategy && can_hit(known));
     }
-    let named = |pattern: &String| glob(pattern).is_some_and(|glob| glob.is_match(strategy));
-    assertion.strategies.iter().any(named)
+    assertion.strategies.iter().any(|pattern| is_named(pattern, analysis, cell))
+}
+
+fn is_named(pattern: &str, analysis: &Analysis, cell: &Cell) -> bool {
+    glob(pattern).is_some_and(|glob| glob.is_match(&analysis.strategies[cell.strategy]))
 }
 
 fn unasked(assertion: &Assertion, place: &Place) -> Vec<Finding> {

@@ -2,6 +2,7 @@
 
 use crate::measure::CellStep;
 
+use super::super::causes::Why;
 use super::super::matching::StepPair;
 use super::super::step::StepName;
 
@@ -10,7 +11,7 @@ use super::super::step::StepName;
 pub fn cause(
     steps: &[StepPair<'_>],
     lost: &StepPair<'_>,
-    why: &dyn Fn(&str) -> Option<String>,
+    why: &dyn Fn(&str) -> Option<Why>,
 ) -> String {
     let parsed = |side: Option<(&'_ str, &CellStep)>| {
         side.and_then(|(name, _)| StepName::parse(name).map(|n| (n.stage, n.position)))
@@ -29,9 +30,9 @@ pub fn cause(
         };
         let why = lost.after.and_then(|(name, _)| why(name));
         return match (why, changed) {
-            (Some(why), _) => format!(", because {why}"),
-            (None, true) => ", because its text changed".into(),
-            (None, false) => ", because what it is made from changed".into(),
+            (Some(why), _) => why.to_string(),
+            (None, true) => "; its text changed".into(),
+            (None, false) => String::new(),
         };
     };
     let Some((name, _)) = first.after else { return String::new() };

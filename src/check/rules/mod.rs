@@ -88,8 +88,8 @@ fn finding(pair: &Pair<'_>, rule: Rule, verdict: Verdict, evidence: String) -> F
     Finding { rule, verdict, place: pair.place.clone(), subject: None, step: None, evidence }
 }
 
-/// A run's failed builds, for who has no baseline to hold them against.
-pub fn failures(run: &Analysis) -> Vec<Finding> {
+/// The failed builds of those cells of a run that are held against no baseline's.
+pub fn failures(run: &Analysis, held: &[Pair<'_>]) -> Vec<Finding> {
     let finding = |cell: &Cell| Finding {
         rule: Rule::Built,
         verdict: Verdict::Regressed,
@@ -98,7 +98,8 @@ pub fn failures(run: &Analysis) -> Vec<Finding> {
         step: failed_step(run, cell),
         evidence: told(cell),
     };
-    run.cells.iter().filter(|cell| failed(cell) > 0).map(finding).collect()
+    let paired = |cell: &Cell| held.iter().any(|pair| std::ptr::eq(pair.after, cell));
+    run.cells.iter().filter(|cell| failed(cell) > 0 && !paired(cell)).map(finding).collect()
 }
 
 fn failed(cell: &Cell) -> usize {
@@ -113,6 +114,9 @@ fn told(cell: &Cell) -> String {
 fn built(after: &Analysis, pair: &Pair<'_>) -> Finding {
     let (old, new) = (pair.before, pair.after);
     let (verdict, mut evidence) = match (failed(old) > 0, failed(new) > 0) {
+        (true, true) if new.samples.is_empty() && !old.samples.is_empty() => {
+            (Verdict::Regressed, format!("{}; {} in the baseline", told(new), told(old)))
+        }
         (false, true) => (Verdict::Regressed, format!("{}, none in the baseline", told(new))),
         (true, false) if new.broken == 0 => {
             (Verdict::Improved, format!("every trial was built; {} in the baseline", told(old)))

@@ -43,11 +43,11 @@ fn finding(rules: &Rules<'_>, pairs: &[&Pair<'_>]) -> Option<Finding> {
     let lost = lost.min_by_key(|(name, _)| StepName::parse(name).map(|it| (it.stage, it.position)));
     let step = lost.map(|(name, _)| name.to_owned());
     let why = step.as_deref().and_then(|step| rules.causes.of(first.after, step));
-    let why = why.map(|why| format!(", because {why}")).unwrap_or_default();
+    let why = why.map(|why| why.to_string()).unwrap_or_default();
     let evidence = format!(
-        "no step of {trials} trials is reused{why}; the baseline reused some in every trial, and whichever cache is read, it holds some"
+        "no step of {trials} trials is reused{why}; the baseline reused some in every trial, whichever cache was read"
     );
-    let place = Place { commit: 0, message: ALL.into(), ..first.place.clone() };
+    let place = Place { message: ALL.into(), ..first.place.clone() };
     let (rule, verdict) = (Rule::Reuse, Verdict::Regressed);
     Some(Finding { rule, verdict, place, subject: None, step, evidence })
 }

@@ -2,6 +2,7 @@
 
 use crate::measure::CellStep;
 
+use super::super::causes::Why;
 use super::super::chance::{self, Hits, SURE};
 use super::super::finding::{Finding, Rule, Verdict};
 use super::super::matching::{Pair, StepPair};
@@ -23,7 +24,7 @@ pub fn findings(
     pair: &Pair<'_>,
     steps: &[StepPair<'_>],
     by_chance: bool,
-    why: &dyn Fn(&str) -> Option<String>,
+    why: &dyn Fn(&str) -> Option<Why>,
 ) -> Vec<Finding> {
     let mut found = vec![];
     let mut open = vec![];
@@ -67,7 +68,8 @@ fn compare(
     by_chance: bool,
 ) -> Option<(Verdict, String)> {
     let (lost, won) = (
-        always_reused(before) && always_rebuilt(after),
+        // A round of the baseline that lacked it says nothing of it.
+        before.rebuilt == 0 && Hits::of(before).reused > 0 && always_rebuilt(after),
         always_rebuilt(before) && always_reused(after),
     );
     if lost && !by_chance {
@@ -92,7 +94,10 @@ fn compare(
     // It wavered, so something else than the Dockerfile decided on it; what, nobody knows.
     let gone = before.flaky() && always_rebuilt(after);
     gone.then(|| {
-        let rounds = chance::rounds_that_tell(was, is);
-        (Verdict::CannotTell, format!("{evidence}; {rounds} rounds without it can tell"))
+        let told = match chance::rounds_that_tell(was, is) {
+            Some(rounds) => format!("{rounds} rounds without it can tell"),
+            None => "the baseline has too few hits to tell".into(),
+        };
+        (Verdict::CannotTell, format!("{evidence}; {told}"))
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::measure::CellStep;
 
-use super::super::chance::{Hits, WHY};
+use super::super::chance::{Hits, LIKELY, WHY, of_so_few};
 use super::super::finding::{Finding, Rule, Verdict};
 use super::super::matching::{Pair, StepPair};
 use super::super::step::StepName;
@@ -17,12 +17,15 @@ pub fn findings(pair: &Pair<'_>, steps: &[StepPair<'_>], by_chance: bool) -> Vec
             Some((_, before)) if always_reused(before) && by_chance => {
                 (Verdict::CannotTell, format!("always in the baseline; {WHY}"))
             }
-            Some((_, before)) if always_reused(before) && would_have_missed(before, after) => {
-                (Verdict::Regressed, "always in the baseline".into())
-            }
             Some((_, before)) if always_reused(before) => {
                 let was = Hits::of(before);
-                (Verdict::CannotTell, format!("in {was} of the baseline, too few to show a miss"))
+                match of_so_few(was, Hits::of(after)) {
+                    p if p <= LIKELY => (Verdict::Regressed, format!("in {was} in the baseline")),
+                    _ => (
+                        Verdict::CannotTell,
+                        format!("in {was} in the baseline; that may be chance"),
+                    ),
+                }
             }
             Some((_, before)) if before.flaky() => {
                 (Verdict::CannotTell, "and not always in the baseline".into())
@@ -42,41 +45,34 @@ pub fn findings(pair: &Pair<'_>, steps: &[StepPair<'_>], by_chance: bool) -> Vec
         });
     }
     if found.is_empty() {
-        found.push(steadied(pair, steps));
+        found.push(steadied(pair, steps, by_chance));
     }
     found
 }
 
-/// Whether the baseline, had it missed as often as the candidate does, would be expected to show it.
-fn would_have_missed(before: &CellStep, after: &CellStep) -> bool {
-    let (was, is) = (Hits::of(before), Hits::of(after));
-    was.rounds * (is.rounds - is.reused) >= is.rounds
-}
-
-/// Where nothing wavers now: whether something did, and what became of it.
-fn steadied(pair: &Pair<'_>, steps: &[StepPair<'_>]) -> Finding {
+/// Where nothing wavers now: whether something did, and whether that it no longer does is sure.
+fn steadied(pair: &Pair<'_>, steps: &[StepPair<'_>], by_chance: bool) -> Finding {
     let rounds = pair.after.samples.len();
-    let wavered = steps.iter().filter(|step| step.before.is_some_and(|(_, step)| step.flaky()));
-    let wavered: Vec<&StepPair<'_>> = wavered.collect();
-    let reused = |step: &&&StepPair<'_>| step.after.is_some_and(|(_, step)| always_reused(step));
-    let settled = wavered.iter().filter(reused).count();
-    // One round cannot show that what wavered no longer does.
-    let enough = rounds >= pair.before.samples.len() && rounds > 1;
+    let wavered: Vec<(&CellStep, &CellStep)> = steps
+        .iter()
+        .filter_map(|step| Some((step.before?.1, step.after?.1)))
+        .filter(|(before, _)| before.flaky())
+        .collect();
+    let settled = wavered.iter().all(|(_, after)| always_reused(after));
+    let sure = |(before, after): &(&CellStep, &CellStep)| {
+        of_so_few(Hits::of(after), Hits::of(before)) <= LIKELY
+    };
     let (verdict, evidence) = match wavered.len() {
         0 => (Verdict::Pass, "no step wavers between rounds".to_owned()),
-        all if !enough => (
-            Verdict::Pass,
-            format!(
-                "no step wavers between rounds; {all} did in the baseline, which had more of them"
-            ),
-        ),
-        all if settled == all => (
+        _ if settled && !by_chance && wavered.iter().any(sure) => (
             Verdict::Improved,
             format!("all {rounds} rounds reused the same steps; not so in the baseline"),
         ),
         all => (
-            Verdict::CannotTell,
-            format!("of {all} steps that wavered in the baseline {settled} are always reused now"),
+            Verdict::Pass,
+            format!(
+                "no step wavers between rounds; {all} did in the baseline, which may be chance"
+            ),
         ),
     };
     finding(pair, Rule::Flaky, verdict, evidence)

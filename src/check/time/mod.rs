@@ -7,19 +7,20 @@
 //!
 //! Where the commits are others, what cold does may have changed too: a faster install makes a cache
 //! worth less and no slower. So a change there is called only if the strategy's own time went the
-//! same way.
+//! same way, as far as the two machines have the same CPU and own times can be compared.
 
 mod change;
 
 use std::collections::HashMap;
 
+use crate::journal::Environment;
 use crate::measure::statistics::FEWEST_PAIRS;
 use crate::measure::{Analysis, COLD, Name, Place};
 
 use super::chance;
 use super::doubts;
 use super::finding::{Finding, Rule, Verdict};
-use super::matching::{commits, differences};
+use super::matching::commits;
 use super::tolerances::Tolerances;
 
 pub use change::{Change, change};
@@ -42,7 +43,7 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
     let id = |run: &Analysis, place: usize| run.header.commits.get(place).map(|c| c.id.clone());
     let others = old_commits.iter().zip(&new_commits);
     let cold_may_differ = others.into_iter().any(|(old, new)| id(before, *old) != id(after, *new))
-        && differences(&before.header.environment, &after.header.environment).is_empty();
+        && same_speed(&before.header.environment, &after.header.environment);
     let (mut asked, mut elsewhere) = (vec![], vec![]);
     for (link, link_name) in after.links.iter().enumerate() {
         for (strategy, name) in after.strategies.iter().enumerate() {
@@ -126,6 +127,8 @@ fn judge(asked: Vec<Asked>, tolerances: &Tolerances) -> Vec<Finding> {
             enough.then(|| change(&question.before.shares, &question.after.shares)).flatten()
         })
         .collect();
+    // Those that have too few rounds now are to be asked then.
+    let strictest = tolerances.significance / asked.len().max(1) as f64;
     let needed = (FEWEST_PAIRS..).find(|&n| least_p(n, n) <= strictest);
     let needed = needed.unwrap_or(usize::MAX);
     let mut order: Vec<usize> = (0..changes.len()).filter(|&i| changes[i].is_some()).collect();
@@ -209,6 +212,11 @@ fn only_cold_moved(asked: &Asked, share: f64, tolerances: &Tolerances) -> Option
     } else {
         (own >= 1.0 / (1.0 + tolerances.time)).then(|| told("fall", "more"))
     }
+}
+
+/// Whether seconds of two runs can be compared at all.
+fn same_speed(before: &Environment, after: &Environment) -> bool {
+    (&before.cpu, before.cores) == (&after.cpu, after.cores)
 }
 
 /// A p-value in two digits.
