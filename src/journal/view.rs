@@ -120,20 +120,18 @@ pub struct OutputView<'a> {
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct MeteredView<'a> {
-    #[serde(default, borrow)]
-    pub flows: Vec<FlowView<'a>>,
+    #[serde(default)]
+    pub flows: Vec<FlowView>,
     /// What each repository held afterwards, by its name.
     #[serde(default, borrow)]
     pub stored: BTreeMap<Text<'a>, CacheSize>,
 }
 
-/// What crossed the registry's wire of one blob, or of all manifests.
+/// What crossed the registry's wire of one blob, or of all manifests; which blob is not read.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct FlowView<'a> {
+pub struct FlowView {
     pub direction: Direction,
     pub kind: Kind,
-    #[serde(default, borrow)]
-    pub blob: Option<Text<'a>>,
     pub requests: u64,
     pub bytes: Bytes,
     pub time: Nanos,
@@ -223,12 +221,11 @@ impl<'a> From<&'a Vertex> for VertexView<'a> {
     }
 }
 
-impl<'a> From<&'a Flow> for FlowView<'a> {
-    fn from(flow: &'a Flow) -> Self {
+impl From<&Flow> for FlowView {
+    fn from(flow: &Flow) -> Self {
         Self {
             direction: flow.direction,
             kind: flow.kind,
-            blob: flow.blob.as_ref().map(|blob| Text(Cow::Borrowed(blob.as_str()))),
             requests: flow.count.requests,
             bytes: flow.count.bytes,
             time: flow.count.time,
