@@ -44,10 +44,8 @@ pub fn assertions(scenario: &Scenario, analysis: &Analysis) -> Vec<Finding> {
             if asked.is_empty() && assertion.strategies.is_empty() {
                 found.extend(unasked(assertion, &at("every strategy".into())));
             }
-            let played = |pattern: &&String| {
-                let matches = |cell: &&Cell| is_named(pattern, analysis, cell);
-                asked.iter().any(|cell| matches(&cell))
-            };
+            let played =
+                |pattern: &&String| asked.iter().any(|cell| is_named(pattern, analysis, cell));
             for pattern in assertion.strategies.iter().filter(|pattern| !played(pattern)) {
                 found.extend(unasked(assertion, &at(pattern.clone())));
             }
