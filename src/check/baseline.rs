@@ -13,7 +13,7 @@ use crate::registry::{Count, Direction, Flow, Kind, Metered};
 use crate::trace::{Interval, Trace, Vertex};
 use crate::units::Nanos;
 
-use super::step::StepName;
+use super::step::standing;
 
 /// One millisecond.
 const GRAIN: u64 = 1_000_000;
@@ -62,10 +62,7 @@ fn trial(trial: &TrialRecord) -> TrialRecord {
 
 fn build(build: &BuildRecord) -> BuildRecord {
     let mut vertices: Vec<Vertex> = build.trace.steps().map(vertex).collect();
-    vertices.sort_by_cached_key(|vertex| {
-        let name = StepName::parse(&vertex.name);
-        (name.map(|name| (name.stage, name.position)), vertex.name.clone())
-    });
+    vertices.sort_by_cached_key(|vertex| (standing(&vertex.name), vertex.name.clone()));
     BuildRecord {
         wall: rounded(build.wall),
         trace: Trace { vertices },

@@ -24,7 +24,7 @@ pub struct Hits {
 
 impl Hits {
     pub fn of(step: &CellStep) -> Self {
-        let reused = step.cached + step.lazy;
+        let reused = step.reused();
         Self { reused, rounds: reused + step.rebuilt }
     }
 }

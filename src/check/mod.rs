@@ -76,7 +76,6 @@ pub fn check(
     }
     let rules = rules::Rules::new(baseline, candidate, tolerances);
     let mut findings = rules.of(&pairs.pairs);
-    findings.extend(rules::failures(candidate, &pairs.pairs));
     findings.extend(pairs.gone.into_iter().map(|place| Finding {
         rule: Rule::Built,
         verdict: Verdict::CannotTell,

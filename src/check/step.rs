@@ -57,6 +57,12 @@ impl<'a> StepName<'a> {
     }
 }
 
+/// Where the step called `name` stands: its stage and its position in that. Steps of a stage that are
+/// sorted by it are in the order in which one needs another.
+pub fn standing(name: &str) -> Option<(String, usize)> {
+    StepName::parse(name).map(|name| (name.stage, name.position))
+}
+
 /// Two instructions of one kind that are less alike than this are not the same one, edited.
 /// The value is 2 × what is common in both ÷ all of both, 0 to 1.
 const ALIKE: f32 = 0.6;
@@ -76,12 +82,8 @@ pub fn counterparts(before: &[&str], after: &[&str]) -> Vec<Option<usize>> {
             taken[other] = true;
         }
     }
-    let mut old: Vec<Instruction> = instructions(before).filter(|it| !taken[it.place]).collect();
-    let mut new: Vec<Instruction> =
-        instructions(after).filter(|it| found[it.place].is_none()).collect();
-    // By stage and position, so that the order in which steps ended decides nothing.
-    old.sort_by(|a, b| (&a.stage, a.position).cmp(&(&b.stage, b.position)));
-    new.sort_by(|a, b| (&a.stage, a.position).cmp(&(&b.stage, b.position)));
+    let old = instructions(before, |place| !taken[place]);
+    let new = instructions(after, |place| found[place].is_none());
     for (same_stage, least) in [(true, ALIKE), (false, 1.0), (false, ALIKE)] {
         let mut alike: Vec<((f32, f32), usize, usize)> = vec![];
         for (one, new) in new.iter().enumerate().filter(|(_, it)| found[it.place].is_none()) {
@@ -111,22 +113,25 @@ struct Instruction {
     /// In the names that it is from.
     place: usize,
     stage: String,
-    position: usize,
     keyword: String,
     text: String,
     /// Those of `text`, sorted.
     characters: Vec<char>,
 }
 
-fn instructions(names: &[&str]) -> impl Iterator<Item = Instruction> {
-    names.iter().enumerate().filter_map(|(place, name)| {
-        let name = StepName::parse(name)?;
-        let text = name.bare();
+/// Of `names` those whose place is `wanted`, by where they stand, so that the order in which steps
+/// ended decides nothing.
+fn instructions(names: &[&str], wanted: impl Fn(usize) -> bool) -> Vec<Instruction> {
+    let mut places: Vec<usize> = (0..names.len()).filter(|place| wanted(*place)).collect();
+    places.sort_by_cached_key(|place| standing(names[*place]));
+    let instruction = |place: usize| {
+        let name = StepName::parse(names[place])?;
+        let (keyword, text) = (name.keyword(), name.bare());
         let mut characters: Vec<char> = text.chars().collect();
         characters.sort_unstable();
-        let (position, keyword) = (name.position, name.keyword());
-        Some(Instruction { place, stage: name.stage, position, keyword, text, characters })
-    })
+        Some(Instruction { place, stage: name.stage, keyword, text, characters })
+    };
+    places.into_iter().filter_map(instruction).collect()
 }
 
 impl Instruction {
@@ -140,8 +145,8 @@ impl Instruction {
         if self.text == other.text {
             return Some((1.0, 1.0));
         }
-        let of = |text: &'_ str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let (left, right) = (of(&self.text), of(&other.text));
+        let left: Vec<&str> = self.text.split_whitespace().collect();
+        let right: Vec<&str> = other.text.split_whitespace().collect();
         let words = diff_ratio(
             &capture_diff_slices(Algorithm::Myers, &left, &right),
             left.len(),

@@ -123,18 +123,18 @@ impl Baseline {
         candidate: &Analysis,
         tolerances: &Tolerances,
     ) -> (Checked, Option<CheckError>) {
-        let mut alone = crate::check::alone(candidate);
-        match self {
-            Self::NotAsked => (alone, None),
-            Self::Missing(sentence) => {
-                alone.warnings.insert(0, sentence.clone());
-                (alone, None)
-            }
+        let refused = match self {
             Self::Read(baseline) => match crate::check::check(baseline, candidate, tolerances) {
-                Ok(checked) => (checked, None),
-                Err(error) => (alone, Some(error)),
+                Ok(checked) => return (checked, None),
+                Err(error) => Some(error),
             },
+            Self::NotAsked | Self::Missing(_) => None,
+        };
+        let mut alone = crate::check::alone(candidate);
+        if let Self::Missing(sentence) = self {
+            alone.warnings.insert(0, sentence.clone());
         }
+        (alone, refused)
     }
 
     pub fn asked(&self) -> bool {

@@ -151,7 +151,7 @@ fn doctor(builder: &builder::Builder) -> anyhow::Result<Exit> {
 
 /// The journal that `named` is, or holds.
 fn journal_path(named: &Path) -> PathBuf {
-    if named.is_dir() { named.join("journal.jsonl") } else { named.to_owned() }
+    if named.is_dir() { crate::journal::path_in(named) } else { named.to_owned() }
 }
 
 /// Where engines live while they run: `cachefrom` in the temporary directory, which others than

@@ -106,7 +106,7 @@ fn changes(args: &Args, header: &Header, takable: &Takable) -> anyhow::Result<Ve
         };
     }
     let included: Vec<String> = args.include.iter().map(|path| clean(path)).collect();
-    let below = |path: &str, folder: &str| path == folder || Path::new(path).starts_with(folder);
+    let below = |path: &str, folder: &str| Path::new(path).starts_with(folder);
     let takes = |path: &str, kind: PathKind| {
         let is_included =
             |one: &String| below(path, one) || (kind == PathKind::Folder && below(one, path));

@@ -282,7 +282,7 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
         // A part of a split run may have no sequence; the other parts hold what there is to judge.
         return judge(args, loaded, &recorded, &Baseline::NotAsked);
     }
-    let path = options.out.join("journal.jsonl");
+    let path = crate::journal::path_in(&options.out);
     let summary = format!("\n{}\n{}\n", printable(&table(&recorded)), path.display());
     match args.progress {
         Progress::Rawjson => {}

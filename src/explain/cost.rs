@@ -50,7 +50,7 @@ pub fn costs<T: Borrow<TrialMisses>>(
     let mut found: BTreeMap<Key, Sum> = BTreeMap::new();
     for trial in trials {
         let trial: &TrialMisses = trial.borrow();
-        let heads = trial.misses.iter().enumerate().filter(|(place, miss)| miss.first == *place);
+        let heads = trial.heads();
         for (place, first) in heads {
             if matches!(first.cause, Cause::NoCacheRead | Cause::FirstBuild) {
                 continue;

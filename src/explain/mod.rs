@@ -53,6 +53,21 @@ pub struct TrialMisses {
     pub misses: Vec<Miss>,
 }
 
+impl TrialMisses {
+    /// The misses with which chains begin, each with its place.
+    fn heads(&self) -> impl Iterator<Item = (usize, &Miss)> {
+        self.misses.iter().enumerate().filter(|(place, miss)| miss.first == *place)
+    }
+
+    /// The rest of the chain that begins at the place `first`.
+    fn below(&self, first: usize) -> impl Iterator<Item = &Miss> {
+        let misses = self.misses.iter().enumerate();
+        misses
+            .filter(move |(place, miss)| miss.first == first && *place != first)
+            .map(|(_, miss)| miss)
+    }
+}
+
 /// One rebuilt step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Miss {

@@ -162,7 +162,7 @@ fn one(out: &mut String, trial: &TrialMisses, rounds: &[String], header: &Header
         0 => writeln!(out, "{head}: every step came from a cache"),
         _ => writeln!(out, "{head}: {missed} of {all} steps rebuilt, {time}"),
     };
-    let heads = trial.misses.iter().enumerate().filter(|(place, miss)| miss.first == *place);
+    let heads = trial.heads();
     for (place, miss) in heads {
         if miss.cause.is_of_all() {
             let before = trial.misses[..place].iter().any(|other| other.cause == miss.cause);
@@ -201,13 +201,7 @@ pub fn brief(step: &str) -> String {
 }
 
 fn below(out: &mut String, trial: &TrialMisses, first: usize, header: &Header) {
-    let chain: Vec<&Miss> = trial
-        .misses
-        .iter()
-        .enumerate()
-        .filter(|(place, miss)| miss.first == first && *place != first)
-        .map(|(_, miss)| miss)
-        .collect();
+    let chain: Vec<&Miss> = trial.below(first).collect();
     if chain.is_empty() {
         return;
     }

@@ -72,9 +72,7 @@ impl<'a> LeftOut<'a> {
         if is_folder && self.results.as_ref() == Some(&on_disk) {
             return true;
         }
-        let is_below = |path: &str, folder: &str| {
-            path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let is_below = |path: &str, folder: &str| Path::new(path).starts_with(folder);
         let is_wanted =
             |wanted: &String| is_below(path, wanted) || (is_folder && is_below(wanted, path));
         if self.wanted.iter().any(is_wanted) {

@@ -67,10 +67,7 @@ pub(super) fn read(
     let tree = reader.tree;
     let dockerfile = normal(&loaded.scenario.build.dockerfile).unwrap_or_default();
     let never_sent = never_sent(repository, &tree, &dockerfile);
-    let leads_to_dockerfile = |link: &str| {
-        let rest = dockerfile.strip_prefix(link);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let leads_to_dockerfile = |link: &str| Path::new(&dockerfile).starts_with(link);
     let enters = |link: &str| {
         let kept_out = never_sent.as_ref().is_some_and(|never| never.matches_below(link));
         !kept_out || leads_to_dockerfile(link)

@@ -28,12 +28,17 @@ pub enum JournalError {
     Mixed { path: PathBuf, line: usize, first: String, other: String },
 }
 
+/// Where a run whose results are in `folder` keeps its journal.
+pub fn path_in(folder: &Path) -> PathBuf {
+    folder.join(NAME)
+}
+
 /// Whether `folder` holds the journal of a run.
 pub fn holds_journal(folder: &Path) -> bool {
     // As serde writes the first field of `Line::Header`.
     const START: &[u8] = br#"{"line":"header","#;
     let mut start = [0; START.len()];
-    let read = File::open(folder.join(NAME)).and_then(|mut file| file.read_exact(&mut start));
+    let read = File::open(path_in(folder)).and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == START
 }
 

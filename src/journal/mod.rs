@@ -11,7 +11,7 @@ mod scan;
 mod view;
 
 pub use brief::Depth;
-pub use file::{Journal, JournalError, Recorded, holds_journal};
+pub use file::{Journal, JournalError, Recorded, holds_journal, path_in};
 pub use record::{
     BuildRecord, BuilderRecord, Collected, CommitRecord, Difference, End, Environment, FileChange,
     Header, ImageSource, LayerRecord, Line, Outcome, RealRegistry, SCHEMA, Skipped, StepOutput,

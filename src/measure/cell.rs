@@ -71,9 +71,14 @@ pub struct CellStep {
 }
 
 impl CellStep {
+    /// In how many rounds a cache served it.
+    pub fn reused(&self) -> usize {
+        self.cached + self.lazy
+    }
+
     /// Whether some rounds reused it and others ran it.
     pub fn flaky(&self) -> bool {
-        self.rebuilt > 0 && self.cached + self.lazy > 0
+        self.rebuilt > 0 && self.reused() > 0
     }
 
     /// The worst that any round saw; `None` if all lack it.

@@ -22,7 +22,7 @@ pub fn open_journal(
     played: Played<'_>,
 ) -> Result<(Journal, BTreeSet<TrialKey>), RunError> {
     let scenario = &setup.loaded.scenario;
-    let path = setup.options.out.join("journal.jsonl");
+    let path = crate::journal::path_in(&setup.options.out);
     let header = Header {
         schema: SCHEMA,
         scenario: scenario.name.clone(),

@@ -2,7 +2,7 @@
 
 use crate::check::finding::{Finding, Rule, Verdict};
 use crate::check::matching::place;
-use crate::check::step::StepName;
+use crate::check::step::{StepName, standing};
 use crate::measure::{Analysis, COLD, Cell, CellStep};
 use crate::scenario::format::Assertion;
 use crate::units::Bytes;
@@ -73,18 +73,15 @@ impl<'a> Asking<'a> {
         let matched = self.matching(&pattern);
         let against = |step: &CellStep| match rule {
             Rule::MustHit => step.rebuilt,
-            _ => step.cached + step.lazy,
+            _ => step.reused(),
         };
         let mut wrong: Vec<&(&str, &CellStep)> =
             matched.iter().filter(|(_, step)| against(step) > 0).collect();
         // The first of a stage is where a chain of misses begins.
-        wrong.sort_by_key(|(name, _)| StepName::parse(name).map(|it| (it.stage, it.position)));
+        wrong.sort_by_cached_key(|(name, _)| standing(name));
         let word = if rule == Rule::MustHit { "rebuilt" } else { "reused" };
         let (verdict, evidence) = if matched.is_empty() {
-            (
-                Verdict::Regressed,
-                format!("{pattern:?} matches no step; there are {}", self.labels()),
-            )
+            self.in_vain(&pattern)
         } else if wrong.is_empty() {
             (Verdict::Pass, format!("{pattern:?} holds for {} steps", matched.len()))
         } else {
@@ -115,10 +112,7 @@ impl<'a> Asking<'a> {
             reused += usize::from(step.rebuilt == 0);
         }
         match (vain, all) {
-            (Some(vain), _) => (
-                Verdict::Regressed,
-                format!("{vain:?} matches no step; there are {}", self.labels()),
-            ),
+            (Some(vain), _) => self.in_vain(vain),
             (None, 0) => (Verdict::Regressed, "no step can be reused".into()),
             _ if reused as f64 >= wanted * all as f64 => {
                 (Verdict::Pass, format!("{reused} of {all} steps reused"))
@@ -127,13 +121,19 @@ impl<'a> Asking<'a> {
         }
     }
 
+    fn in_vain(&self, pattern: &str) -> (Verdict, String) {
+        let evidence = format!("{pattern:?} matches no step; there are {}", self.labels());
+        (Verdict::Regressed, evidence)
+    }
+
     /// What patterns are matched against, for whoever wrote one that matches nothing.
     fn labels(&self) -> String {
-        let names = self.cell.steps.iter().map(|step| self.analysis.text(step.name));
-        let mut steps: Vec<StepName<'_>> = names.filter_map(StepName::parse).collect();
-        steps.sort_by(|a, b| (&a.stage, a.position).cmp(&(&b.stage, b.position)));
-        let labels: Vec<String> = steps
+        let steps = self.cell.steps.iter();
+        let mut names: Vec<&str> = steps.map(|step| self.analysis.text(step.name)).collect();
+        names.sort_by_cached_key(|name| standing(name));
+        let labels: Vec<String> = names
             .into_iter()
+            .filter_map(StepName::parse)
             .map(|name| if name.stage.is_empty() { name.text.into() } else { name.label() })
             .collect();
         match labels.len() {

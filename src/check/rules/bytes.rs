@@ -70,7 +70,7 @@ pub fn finding(pair: &Pair<'_>, rule: Rule, asked: &Asked) -> Finding {
     };
     let apart = if more { after.least > before.most } else { after.most < before.least };
     let sure = apart && chance::of_apart(before.rounds, after.rounds) <= SURE;
-    if half && !more && !less {
+    if verdict == Verdict::CannotTell {
         let (least, most) = (Bytes(after.least), Bytes(after.most));
         evidence.push_str(&format!("; rounds disagree, {least} to {most}"));
     } else if by_chance && !sure && verdict != Verdict::Pass {

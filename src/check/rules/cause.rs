@@ -4,7 +4,7 @@ use crate::measure::CellStep;
 
 use super::super::causes::Why;
 use super::super::matching::StepPair;
-use super::super::step::StepName;
+use super::super::step::{StepName, standing};
 
 /// Why a step that is rebuilt is: the first one above it in its stage that is rebuilt too; for that
 /// one what `why` says.
@@ -13,9 +13,7 @@ pub fn cause(
     lost: &StepPair<'_>,
     why: &dyn Fn(&str) -> Option<Why>,
 ) -> String {
-    let parsed = |side: Option<(&'_ str, &CellStep)>| {
-        side.and_then(|(name, _)| StepName::parse(name).map(|n| (n.stage, n.position)))
-    };
+    let parsed = |side: Option<(&'_ str, &CellStep)>| side.and_then(|(name, _)| standing(name));
     let Some((stage, position)) = parsed(lost.after) else { return String::new() };
     let above = steps.iter().filter(|step| {
         let rebuilt = step.after.is_some_and(|(_, step)| step.rebuilt > 0);

@@ -33,10 +33,11 @@ impl<'a> Rules<'a> {
         Self { before, after, tolerances, steps, causes }
     }
 
-    /// Every deterministic finding; one at least a rule and pair of cells.
+    /// Every deterministic finding; one at least a rule and pair of cells, and failed builds of the rest.
     pub fn of(&self, pairs: &[Pair<'_>]) -> Vec<Finding> {
         let mut found: Vec<Finding> = pairs.iter().flat_map(|pair| self.of_pair(pair)).collect();
         found.extend(nothing::findings(self, pairs));
+        found.extend(failures(self.after, pairs));
         found
     }
 

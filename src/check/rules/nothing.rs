@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::measure::Place;
 
-use super::super::chance::Hits;
 use super::super::finding::{Finding, Rule, Verdict};
 use super::super::matching::{Pair, StepPair};
-use super::super::step::StepName;
+use super::super::step::standing;
 use super::super::time::ALL;
 use super::Rules;
 
@@ -34,13 +33,13 @@ fn finding(rules: &Rules<'_>, pairs: &[&Pair<'_>]) -> Option<Finding> {
     let first = pairs.first()?;
     let trials: usize = pairs.iter().map(|pair| pair.after.samples.len()).sum();
     let mut steps = pairs.iter().flat_map(|pair| &pair.after.steps);
-    if trials < FEWEST_TRIALS || steps.any(|step| step.cached + step.lazy > 0) {
+    if trials < FEWEST_TRIALS || steps.any(|step| step.reused() > 0) {
         return None;
     }
     let steps = rules.steps.of(first.before, first.after);
-    let reused = |step: &&StepPair<'_>| step.before.is_some_and(|(_, it)| Hits::of(it).reused > 0);
+    let reused = |step: &&StepPair<'_>| step.before.is_some_and(|(_, it)| it.reused() > 0);
     let lost = steps.iter().filter(reused).filter_map(|step| step.after);
-    let lost = lost.min_by_key(|(name, _)| StepName::parse(name).map(|it| (it.stage, it.position)));
+    let lost = lost.min_by_key(|(name, _)| standing(name));
     let step = lost.map(|(name, _)| name.to_owned());
     let why = step.as_deref().and_then(|step| rules.causes.of(first.after, step));
     let why = why.map(|why| why.to_string()).unwrap_or_default();

@@ -12,11 +12,11 @@ use super::finding;
 
 /// In every round that the cell has.
 pub fn always_reused(step: &CellStep) -> bool {
-    step.rebuilt == 0 && step.absent == 0 && Hits::of(step).reused > 0
+    step.rebuilt == 0 && step.absent == 0 && step.reused() > 0
 }
 
 pub fn always_rebuilt(step: &CellStep) -> bool {
-    step.rebuilt > 0 && Hits::of(step).reused == 0
+    step.rebuilt > 0 && step.reused() == 0
 }
 
 /// `why` says why a step of the candidate was rebuilt; `by_chance` that rounds differ by themselves.
@@ -69,7 +69,7 @@ fn compare(
 ) -> Option<(Verdict, String)> {
     let (lost, won) = (
         // A round of the baseline that lacked it says nothing of it.
-        before.rebuilt == 0 && Hits::of(before).reused > 0 && always_rebuilt(after),
+        before.rebuilt == 0 && before.reused() > 0 && always_rebuilt(after),
         always_rebuilt(before) && always_reused(after),
     );
     if lost && !by_chance {

@@ -40,9 +40,10 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
     let (old_commits, new_commits): (Vec<usize>, Vec<usize>) = both.into_iter().unzip();
     let old = logarithms(before, &old_commits);
     let new = logarithms(after, &new_commits);
-    let id = |run: &Analysis, place: usize| run.header.commits.get(place).map(|c| c.id.clone());
-    let others = old_commits.iter().zip(&new_commits);
-    let cold_may_differ = others.into_iter().any(|(old, new)| id(before, *old) != id(after, *new))
+    let mut pairs = old_commits.iter().zip(&new_commits);
+    // Both places were found in these lists.
+    let (was, is) = (&before.header.commits, &after.header.commits);
+    let cold_may_differ = pairs.any(|(&old, &new)| was[old].id != is[new].id)
         && same_speed(&before.header.environment, &after.header.environment);
     let (mut asked, mut elsewhere) = (vec![], vec![]);
     for (link, link_name) in after.links.iter().enumerate() {

@@ -59,13 +59,7 @@ impl<'a> Looks<'a> {
             if first.first != place {
                 continue;
             }
-            let below: Vec<&Miss> = trial
-                .misses
-                .iter()
-                .enumerate()
-                .filter(|(other, miss)| miss.first == place && *other != place)
-                .map(|(_, miss)| miss)
-                .collect();
+            let below: Vec<&Miss> = trial.below(place).collect();
             let chain = Chain { commit: trial.commit, first, below: &below };
             match &first.cause {
                 Cause::Argument(variable) => seen.extend(self.argument(&chain, variable)),

@@ -16,14 +16,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
 
 use super::median;
+use super::paired::FEWEST_PAIRS;
 use super::rank::upper_tail;
 
 /// The level of every interval.
 pub const CONFIDENCE: f64 = 0.95;
-
-/// A sample's whole range covers the median with probability 1 - 2^(1-n) (David and Nagaraja, *Order
-/// Statistics*, 3rd ed. 2003, §7.1), so below this no interval reaches [`CONFIDENCE`].
-const FEWEST: usize = 6;
 
 /// Resamples of a sample.
 const RESAMPLES: usize = 9_999;
@@ -66,7 +63,9 @@ impl Bootstrap {
         sorted.sort_by(f64::total_cmp);
         let median = median(&sorted)?;
         let samples = sorted.len();
-        if samples < FEWEST {
+        // The whole range misses the median as often as that of differences misses their centre (David
+        // and Nagaraja, *Order Statistics*, 3rd ed. 2003, §7.1).
+        if samples < FEWEST_PAIRS {
             return Some(Estimate { median, interval: None, samples });
         }
         let middles = self.middles.entry(samples).or_insert_with(|| middles(samples));
@@ -215,7 +214,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_interval_holds_its_median_and_lies_in_the_sample(
-            sample in prop::collection::vec(-1e9_f64..1e9, FEWEST..40),
+            sample in prop::collection::vec(-1e9_f64..1e9, FEWEST_PAIRS..40),
         ) {
             let estimate = Bootstrap::new().median(&sample).unwrap();
             let Range { low, high } = estimate.interval.unwrap();
