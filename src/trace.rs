@@ -94,9 +94,12 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The steps that can come from a cache: Dockerfile instructions other than `FROM`.
+    /// The steps that ran or came from a cache: Dockerfile instructions other than `FROM`. Those that
+    /// were announced only, before the build failed, are left out.
     pub fn steps(&self) -> impl Iterator<Item = &Vertex> {
-        self.vertices.iter().filter(|vertex| vertex.is_step() && !vertex.is_from())
+        let met = |vertex: &&Vertex| vertex.cached || !vertex.intervals.is_empty();
+        let steps = self.vertices.iter().filter(|vertex| vertex.is_step() && !vertex.is_from());
+        steps.filter(met)
     }
 }
 
@@ -115,6 +118,16 @@ mod tests {
             error: None,
             log: vec![],
         }
+    }
+
+    #[test]
+    fn what_never_started_is_no_step_of_the_build() {
+        let interval = Interval { start: Nanos(0), end: Nanos(1) };
+        let ran = Vertex { intervals: vec![interval], ..named("[1/3] RUN one") };
+        let cached = Vertex { cached: true, ..named("[2/3] RUN two") };
+        let trace = Trace { vertices: vec![ran, cached, named("[3/3] RUN three")] };
+        let names: Vec<&str> = trace.steps().map(|step| step.name.as_str()).collect();
+        assert_eq!(names, ["[1/3] RUN one", "[2/3] RUN two"]);
     }
 
     #[test]

@@ -219,7 +219,9 @@ fn add_steps(
     let fetched = fetched(vertices);
     let earlier = steps.len();
     for (place, vertex) in vertices.iter().enumerate() {
-        if !vertex.is_step() || vertex.is_from() {
+        // What neither ran nor was cached was announced only, before its build failed.
+        let is_met = vertex.cached || !vertex.intervals.is_empty();
+        if !vertex.is_step() || vertex.is_from() || !is_met {
             continue;
         }
         let name = names.number(vertex.name.as_str());
@@ -377,6 +379,19 @@ mod tests {
         ];
         let states = states(vec![vertices], false);
         assert!(states.iter().all(|(_, state)| *state == StepState::Cached), "{states:?}");
+    }
+
+    #[test]
+    fn what_never_started_because_the_build_had_failed_is_no_step_of_the_trial() {
+        let mut announced = vertex("[2/2] RUN two", &["[1/2] RUN one"], false, false);
+        announced.intervals.clear();
+        let failed = vec![vertex("[1/2] RUN one", &[], false, false), announced.clone()];
+        let one = step("[1/2] RUN one", StepState::Rebuilt);
+        assert_eq!(states(vec![failed], false), [one.clone()]);
+        // Nothing tells when a cached one was looked up, but it was.
+        announced.cached = true;
+        let built = vec![vertex("[1/2] RUN one", &[], false, false), announced];
+        assert_eq!(states(vec![built], true), [one, step("[2/2] RUN two", StepState::Cached)]);
     }
 
     #[test]
