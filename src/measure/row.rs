@@ -128,6 +128,30 @@ impl TrialRow {
         self.builds.iter().map(|build| build.phases).sum()
     }
 
+    /// Calls every name what `translate` makes of it.
+    pub fn rename(&mut self, translate: impl Fn(Name) -> Name) {
+        for step in &mut self.steps {
+            step.name = translate(step.name);
+            step.output = step.output.map(&translate);
+        }
+        for build in &mut self.builds {
+            build.target = build.target.map(&translate);
+            for name in &mut build.failed_imports {
+                *name = translate(*name);
+            }
+            for (name, _) in &mut build.layers {
+                *name = translate(*name);
+            }
+        }
+        for name in &mut self.bases {
+            *name = translate(*name);
+        }
+        for (name, _) in &mut self.differences {
+            *name = translate(*name);
+        }
+        self.builder = self.builder.map(&translate);
+    }
+
     /// Steps that a cache served.
     pub fn cached(&self) -> usize {
         self.steps.iter().filter(|step| step.state != StepState::Rebuilt).count()

@@ -49,25 +49,7 @@ impl Rows {
         for mut trial in others.trials {
             trial.strategy = strategies[trial.strategy];
             trial.link = links[trial.link];
-            for step in &mut trial.steps {
-                step.name = translate(step.name);
-                step.output = step.output.map(translate);
-            }
-            for image in &mut trial.bases {
-                *image = translate(*image);
-            }
-            for (content, _) in &mut trial.differences {
-                *content = translate(*content);
-            }
-            for build in &mut trial.builds {
-                build.target = build.target.map(translate);
-                for message in &mut build.failed_imports {
-                    *message = translate(*message);
-                }
-                for (layer, _) in &mut build.layers {
-                    *layer = translate(*layer);
-                }
-            }
+            trial.rename(&translate);
             self.trials.push(trial);
         }
     }

@@ -26,8 +26,9 @@ fn a_published_journal_is_the_same_analysis_whole_or_in_blocks_on_any_run() {
     let path = dir.path().join("journal.jsonl");
     let text = std::fs::read_to_string(published()).unwrap();
     let (header, trials) = text.split_once('\n').unwrap();
-    let rounds =
-        (0..12).map(|round| trials.replace("\"round\":0,", &format!("\"round\":{round},")));
+    // Of two builders, whose names are first met in other places of each block.
+    let builder = |round: u32| format!("\"round\":{round},\"builder\":\"tcp://b{}\",", round % 2);
+    let rounds = (0..12).map(|round| trials.replace("\"round\":0,", &builder(round)));
     std::fs::write(&path, format!("{header}\n{}", rounds.collect::<String>())).unwrap();
     let whole = Analysis::of(&Recorded::read(&path).unwrap());
     let text = format!("{whole:?}");
@@ -37,6 +38,10 @@ fn a_published_journal_is_the_same_analysis_whole_or_in_blocks_on_any_run() {
     }
     assert!(!text.contains("NaN") && !text.contains("inf,"));
     assert_eq!(whole.rounds(), 12);
+    for trial in &Analysis::read(&path).unwrap().trials {
+        let builder = trial.builder.map(|name| whole.text(name));
+        assert_eq!(builder, Some(format!("tcp://b{}", trial.round % 2).as_str()));
+    }
 }
 
 #[test]
