@@ -1,35 +1,37 @@
-//! A trial without its transfers, for readers that ask how much was reused and not where time went.
+//! A trial whose steps are known and whose layers' ways are not, for readers that ask how much was
+//! reused and not where time went.
 //!
-//! Transfers are a fifth of a journal. A check reads whole journals and looks at no phase, so it
-//! steps over them.
+//! Transfers and inputs are a third of a journal. A check reads whole journals and looks at no
+//! phase, so it steps over them.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use smallvec::{SmallVec, smallvec};
 
-use super::view::{BuildView, TraceView, TrialView, VertexView};
+use super::view::{BuildView, Text, TraceView, TrialView, VertexView};
+use crate::trace::Interval;
 
 /// How much of each trial is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// Everything that any number is computed from.
     Whole,
-    /// No transfers: a pull, push or inline export during a vertex counts as the vertex' own time,
-    /// and no step is known to have been fetched.
+    /// No transfers and no inputs of vertices: a pull, push or inline export during a vertex counts
+    /// as the vertex' own time, and no step is known to have been fetched.
     WithoutTransfers,
 }
 
-/// Transfers that are stepped over.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unread;
-
-impl<'de> Deserialize<'de> for Unread {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
+/// What is read of a vertex where the rest is stepped over.
+#[derive(Clone, Debug, Deserialize)]
+pub struct BriefVertex<'a> {
+    #[serde(borrow)]
+    digest: Text<'a>,
+    name: Text<'a>,
+    cached: bool,
+    intervals: SmallVec<[Interval; 2]>,
 }
 
-impl<'a> From<TrialView<'a, Unread>> for TrialView<'a> {
-    fn from(trial: TrialView<'a, Unread>) -> Self {
+impl<'a> From<TrialView<'a, BriefVertex<'a>>> for TrialView<'a> {
+    fn from(trial: TrialView<'a, BriefVertex<'a>>) -> Self {
         Self {
             round: trial.round,
             strategy: trial.strategy,
@@ -46,8 +48,8 @@ impl<'a> From<TrialView<'a, Unread>> for TrialView<'a> {
     }
 }
 
-impl<'a> From<BuildView<'a, Unread>> for BuildView<'a> {
-    fn from(build: BuildView<'a, Unread>) -> Self {
+impl<'a> From<BuildView<'a, BriefVertex<'a>>> for BuildView<'a> {
+    fn from(build: BuildView<'a, BriefVertex<'a>>) -> Self {
         let vertices = build.trace.vertices.into_iter();
         Self {
             target: build.target,
@@ -60,12 +62,12 @@ impl<'a> From<BuildView<'a, Unread>> for BuildView<'a> {
     }
 }
 
-impl<'a> From<VertexView<'a, Unread>> for VertexView<'a> {
-    fn from(vertex: VertexView<'a, Unread>) -> Self {
+impl<'a> From<BriefVertex<'a>> for VertexView<'a> {
+    fn from(vertex: BriefVertex<'a>) -> Self {
         Self {
             digest: vertex.digest,
             name: vertex.name,
-            inputs: vertex.inputs,
+            inputs: smallvec![],
             cached: vertex.cached,
             intervals: vertex.intervals,
             transfers: vec![],

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::brief::{Depth, Unread};
+use super::brief::{BriefVertex, Depth};
 use super::file::{JournalError, check_format};
 use super::record::{End, Header, Line};
 use super::view::TrialView;
@@ -159,7 +159,7 @@ fn parse(line: &[u8], depth: Depth) -> Result<Parsed<'_>, serde_json::Error> {
     let trial = || {
         let view = match depth {
             Depth::Whole => view(line)?,
-            Depth::WithoutTransfers => TrialView::from(view::<TrialView<'_, Unread>>(line)?),
+            Depth::WithoutTransfers => view::<TrialView<'_, BriefVertex<'_>>>(line)?.into(),
         };
         Ok(Parsed::Line(LineView::Trial(Box::new(view))))
     };

@@ -31,10 +31,10 @@ impl<'a> From<&'a String> for Text<'a> {
     }
 }
 
-/// One trial line. Fields are as in [`TrialRecord`]; `T` is what is read of a vertex' transfers.
+/// One trial line. Fields are as in [`TrialRecord`]; `V` is what is read of a vertex.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
-pub struct TrialView<'a, T = Vec<TransferView<'a>>> {
+#[serde(bound(deserialize = "V: Deserialize<'de>"))]
+pub struct TrialView<'a, V = VertexView<'a>> {
     pub round: u32,
     #[serde(borrow)]
     pub strategy: Text<'a>,
@@ -45,7 +45,7 @@ pub struct TrialView<'a, T = Vec<TransferView<'a>>> {
     pub builder: Option<Text<'a>>,
     pub outcome: Outcome,
     #[serde(borrow)]
-    pub builds: Vec<BuildView<'a, T>>,
+    pub builds: Vec<BuildView<'a, V>>,
     pub engine_start: Option<Nanos>,
     pub checkout: Nanos,
     /// Seldom there, so nothing of it is borrowed.
@@ -56,13 +56,12 @@ pub struct TrialView<'a, T = Vec<TransferView<'a>>> {
 
 /// One build. Fields are as in [`BuildRecord`].
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
-pub struct BuildView<'a, T = Vec<TransferView<'a>>> {
+#[serde(bound(deserialize = "V: Deserialize<'de>"))]
+pub struct BuildView<'a, V = VertexView<'a>> {
     #[serde(borrow)]
     pub target: Option<Text<'a>>,
     pub wall: Nanos,
-    #[serde(borrow)]
-    pub trace: TraceView<'a, T>,
+    pub trace: TraceView<V>,
     #[serde(default)]
     pub import_errors: Vec<Text<'a>>,
     #[serde(default)]
@@ -72,16 +71,13 @@ pub struct BuildView<'a, T = Vec<TransferView<'a>>> {
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
-pub struct TraceView<'a, T = Vec<TransferView<'a>>> {
-    #[serde(borrow)]
-    pub vertices: Vec<VertexView<'a, T>>,
+pub struct TraceView<V> {
+    pub vertices: Vec<V>,
 }
 
 /// One vertex. Fields are as in [`Vertex`].
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
-pub struct VertexView<'a, T = Vec<TransferView<'a>>> {
+pub struct VertexView<'a> {
     #[serde(borrow)]
     pub digest: Text<'a>,
     pub name: Text<'a>,
@@ -90,7 +86,7 @@ pub struct VertexView<'a, T = Vec<TransferView<'a>>> {
     pub cached: bool,
     pub intervals: SmallVec<[Interval; 2]>,
     #[serde(default)]
-    pub transfers: T,
+    pub transfers: Vec<TransferView<'a>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -15,7 +15,7 @@ pub struct Lookup<'a> {
     pub trials: &'a [TrialRow],
     /// The place of [`COLD`] in the list of strategies.
     pub cold: Option<usize>,
-    built: HashMap<(usize, usize, usize, u32), usize>,
+    built: HashMap<(usize, usize, usize, u32), usize, foldhash::fast::RandomState>,
     first_built: Option<usize>,
     counted: BTreeSet<usize>,
 }
@@ -24,7 +24,7 @@ impl<'a> Lookup<'a> {
     pub fn new(header: &'a Header, trials: &'a [TrialRow], cold: Option<usize>) -> Self {
         let built = trials.iter().enumerate().filter(|(_, trial)| trial.built());
         let key = |trial: &TrialRow| (trial.strategy, trial.link, trial.commit, trial.round);
-        let built: HashMap<_, usize> = built.map(|(place, trial)| (key(trial), place)).collect();
+        let built: HashMap<_, usize, _> = built.map(|(place, trial)| (key(trial), place)).collect();
         let mut counted: BTreeSet<usize> = built.keys().map(|(_, _, commit, _)| *commit).collect();
         let first_built = counted.first().copied();
         if header.commits.len() > 1 {
