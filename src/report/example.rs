@@ -117,7 +117,9 @@ pub fn example(size: Size) -> View {
                 times_faster: Some(estimate(1.9)),
                 call: "faster".into(),
                 break_even_hit_rate: "12 %".into(),
+                break_even_hit_share: Some(0.12),
                 break_even_bandwidth: "1.2 MB/s".into(),
+                break_even_bytes_per_second: Some(1.2e6),
                 hit_rate: Some(0.8),
                 storage_bytes: bytes,
                 ..Verdict::default()

@@ -136,8 +136,12 @@ pub struct Verdict {
     pub hit_rate: Option<f64>,
     /// The hit rate from which it pays, in words.
     pub break_even_hit_rate: String,
+    /// The same as a share, 0 where it always pays; absent where it never does or is unknown.
+    pub break_even_hit_share: Option<f64>,
     /// The bandwidth from which it pays, in words.
     pub break_even_bandwidth: String,
+    /// The same in bytes per second, 0 where it always pays; absent where it never does or is unknown.
+    pub break_even_bytes_per_second: Option<f64>,
     /// Bytes in the registry after the sequence.
     pub storage_bytes: u64,
 }
@@ -161,7 +165,7 @@ pub struct Overall {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
     pub median: f64,
-    /// Absent where there was one sample.
+    /// Absent where there are too few samples for one: fewer than six.
     pub low: Option<f64>,
     pub high: Option<f64>,
     pub samples: usize,

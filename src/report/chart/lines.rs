@@ -27,7 +27,7 @@ pub fn cumulative(view: &View) -> Option<Scene> {
 pub fn growth(view: &View) -> Option<Scene> {
     let title = format!("{}: what images and caches take up in the registry", view.scenario);
     let explanation = format!(
-        "Bytes pushed up to a commit, of which nothing is removed; {}. \
+        "Bytes that a strategy's repositories held after a commit; {}. \
          Strategies that push nothing are left out.",
         super::over_rounds(view)
     );

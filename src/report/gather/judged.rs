@@ -43,10 +43,20 @@ pub fn verdict(analysis: &Analysis, from: &measure::Verdict) -> Verdict {
             BreakEven::At(share) => percent(share),
             other => other.to_string(),
         },
+        break_even_hit_share: value(from.break_even_hit_rate, |share| share),
         break_even_bandwidth: match from.break_even_bandwidth {
             BreakEven::At(bytes) => format!("{bytes}/s"),
             other => other.to_string(),
         },
+        break_even_bytes_per_second: value(from.break_even_bandwidth, |bytes| bytes.0 as f64),
         storage_bytes: from.storage.0,
+    }
+}
+
+fn value<T>(found: BreakEven<T>, of: impl Fn(T) -> f64) -> Option<f64> {
+    match found {
+        BreakEven::Always => Some(0.0),
+        BreakEven::At(value) => Some(of(value)),
+        BreakEven::Never | BreakEven::Unknown => None,
     }
 }

@@ -112,8 +112,8 @@ fn verdict_numbers(table: &mut Table, verdict: &Verdict) {
     }
     let shown = verdict.hit_rate.map_or_else(dash, percent);
     table.number(&shown, verdict.hit_rate);
-    table.number(&verdict.break_even_hit_rate, None);
-    table.number(&verdict.break_even_bandwidth, None);
+    table.number(&verdict.break_even_hit_rate, verdict.break_even_hit_share);
+    table.number(&verdict.break_even_bandwidth, verdict.break_even_bytes_per_second);
     table.number(&bytes(verdict.storage_bytes), Some(verdict.storage_bytes as f64));
 }
 
@@ -177,6 +177,7 @@ pub fn causes(view: &View) -> String {
         table.end();
     }
     let mut text = table.finish();
+    text.push_str(&rest(view.causes.len()));
     text.push_str(
         "<p class=\"muted\">Step time is that of the step and of all that was rebuilt below it, summed over \
          commits, a mean of the rounds; trials and steps are counted over all rounds. First builds and strategies that read no cache are left out. \
@@ -230,11 +231,16 @@ pub fn cells(view: &View) -> String {
         table.end();
     }
     let mut text = table.finish();
-    if by_commit.len() > MOST_ROWS {
-        let rest = by_commit.len() - MOST_ROWS;
-        text.push_str(&format!("<p class=\"muted\">{rest} more rows are in report.json.</p>\n"));
-    }
+    text.push_str(&rest(by_commit.len()));
     text
+}
+
+/// Says that a table of so many rows was cut.
+fn rest(rows: usize) -> String {
+    match rows.checked_sub(MOST_ROWS) {
+        None | Some(0) => String::new(),
+        Some(rest) => format!("<p class=\"muted\">{rest} more rows are in report.json.</p>\n"),
+    }
 }
 
 /// What the commits' numbers in charts mean.
@@ -254,7 +260,9 @@ pub fn commits(view: &View) -> String {
         table.number(&shown, parent.map(|parent| parent as f64));
         table.end();
     }
-    table.finish()
+    let mut text = table.finish();
+    text.push_str(&rest(view.commits.len()));
+    text
 }
 
 /// What may vary between machines, and what the strategies are.
