@@ -7,6 +7,7 @@ use globset::{Glob, GlobMatcher};
 use serde_json::json;
 
 use super::{Exit, journal_path};
+use crate::check::output::printable;
 use crate::explain::{self, TrialMisses, advice, costs, explain};
 use crate::measure::Analysis;
 use crate::units::Nanos;
@@ -85,7 +86,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             });
             super::print(&format!("{value:#}\n"))
         }
-        Form::Text => super::print(&text(&trials, &analysis)),
+        Form::Text => super::print(&printable(&text(&trials, &analysis))),
     }
 }
 

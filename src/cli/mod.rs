@@ -24,6 +24,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::Exit;
 
+use crate::check::output::printable;
+
 /// Measure how well container-build caches work.
 #[derive(Debug, Parser)]
 #[command(name = "cachefrom", version, about, after_help = exit::TABLE)]
@@ -118,10 +120,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A line for a person, on standard error.
+/// Lines for a person, on standard error. What a journal calls things is in them.
 fn say(text: &str) {
     // A closed stderr must not change how a command ends.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
 fn print(text: &str) -> anyhow::Result<Exit> {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::explain::{ExplainError, Form};
 use super::replay::build_arg;
 use super::{Exit, journal_path};
+use crate::check::output::printable;
 use crate::explain::{Prediction, Takable, brief, predict, sentence};
 use crate::history::{Asked, PathKind, Written, working_tree};
 use crate::ignore::clean;
@@ -59,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let value = json!({ "schema": 1, "steps": found });
             super::print(&format!("{value:#}\n"))
         }
-        Form::Text => super::print(&text(&found, &header)),
+        Form::Text => super::print(&printable(&text(&found, &header))),
     }
 }
 
