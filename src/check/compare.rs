@@ -157,6 +157,9 @@ fn is_lost(step: &StepPair<'_>) -> bool {
     was && state(step.after) == Some(StepState::Rebuilt)
 }
 
+/// Wider columns are ragged: no person reads them, and `format!` takes no greater width.
+const WIDEST: usize = u16::MAX as usize;
+
 /// A Markdown table whose columns are aligned as plain text too.
 fn table(rows: &[[String; COLUMNS]]) -> String {
     let escaped: Vec<[String; COLUMNS]> =
@@ -164,7 +167,7 @@ fn table(rows: &[[String; COLUMNS]]) -> String {
     let mut widths = [3; COLUMNS];
     for row in &escaped {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.chars().count()).min(WIDEST);
         }
     }
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));

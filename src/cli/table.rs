@@ -132,14 +132,18 @@ fn comparison(paired: &Paired) -> String {
     }
 }
 
+/// Wider columns are ragged: no person reads them, and `format!` takes no greater width.
+const WIDEST: usize = u16::MAX as usize;
+
 /// Columns as wide as their widest entry, the first `words` to the left and numbers to the right. A
 /// column that says nothing in any row, as intervals do after one round, is left out.
 fn aligned(rows: &[Vec<String>], words: usize) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let says = |column: &usize| rows.iter().skip(1).any(|row| row[*column] != "–");
-    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widest =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let shown: Vec<(usize, usize)> =
-        (0..columns).filter(says).map(|column| (column, widest(column).unwrap_or(0))).collect();
+        (0..columns).filter(says).map(|column| (column, widest(column).min(WIDEST))).collect();
     let mut text = String::new();
     for row in rows {
         let cells = shown.iter().map(|&(column, width)| match &row[column] {

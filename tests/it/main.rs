@@ -14,6 +14,7 @@ mod faults; // what goes wrong, and what is left then
 mod frontends; // what reads a Dockerfile: another image, or the engine itself
 mod gate; // what CI jobs see of verdicts
 mod inputs; // what a run takes in, and what it refuses
+mod hostile; // journals that anybody may have written
 mod journals; // made-up journals
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers
