@@ -11,7 +11,7 @@
 
 mod change;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::journal::Environment;
 use crate::measure::statistics::FEWEST_PAIRS;
@@ -31,11 +31,13 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
     let later = |analysis: &Analysis, commit: usize| {
         analysis.header.commits.get(commit).is_some_and(|commit| commit.parent.is_some())
     };
+    let (was_built, is_built) = (built(before), built(after));
     let both: Vec<(usize, usize)> = matched
         .iter()
         .enumerate()
         .filter_map(|(after, before)| Some(((*before)?, after)))
         .filter(|&(old, new)| later(before, old) && later(after, new))
+        .filter(|(old, new)| was_built.contains(old) && is_built.contains(new))
         .collect();
     let (old_commits, new_commits): (Vec<usize>, Vec<usize>) = both.into_iter().unzip();
     let old = logarithms(before, &old_commits);
@@ -82,6 +84,12 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
     let mut found = judge(asked, tolerances);
     found.extend(elsewhere);
     found
+}
+
+/// The commits that any strategy built: a replay goes on after one that nobody can build.
+fn built(analysis: &Analysis) -> BTreeSet<usize> {
+    let built = analysis.cells.iter().filter(|cell| !cell.samples.is_empty());
+    built.map(|cell| cell.commit).collect()
 }
 
 /// Stands for a commit's message: the rule looks at all commits after the first.
@@ -168,7 +176,7 @@ fn told(
         let (was, is) = asked.sizes();
         let evidence = if was == 0 || is == 0 {
             format!(
-                "no round of {} pairs with cold",
+                "no round of {} built all commits under it and under cold",
                 if is == 0 { "this run" } else { "the baseline" }
             )
         } else {
