@@ -1,10 +1,10 @@
 //! Which cell of a candidate is held against which of its baseline.
 //!
-//! Strategies and links are matched by name, commits by id, and those that are left by message (and
-//! by order where messages repeat): a changed tree gives every commit another id.
+//! Strategies and links are matched by name, commits by id, and those that are left by message where
+//! no other commit of either run has it: a changed tree gives every commit another id.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::journal::{Environment, Header};
@@ -39,16 +39,24 @@ pub fn commits(before: &Header, after: &Header) -> Vec<Option<usize>> {
     }
     let mut found: Vec<Option<usize>> =
         after.commits.iter().map(|commit| ids.remove(commit.id.as_str())).collect();
-    let mut left: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
-    for (place, commit) in before.commits.iter().enumerate() {
-        if !found.contains(&Some(place)) {
-            left.entry(&commit.message).or_default().push_back(place);
+    let taken: BTreeSet<usize> = found.iter().flatten().copied().collect();
+    let (old, new) = (by_message(before), by_message(after));
+    for (place, commit) in found.iter_mut().zip(&after.commits) {
+        let message = commit.message.as_str();
+        if place.is_none() && new.get(message).is_some_and(Option::is_some) {
+            *place = old.get(message).copied().flatten().filter(|old| !taken.contains(old));
         }
     }
-    for (place, commit) in found.iter_mut().zip(&after.commits) {
-        if place.is_none() {
-            *place = left.get_mut(commit.message.as_str()).and_then(VecDeque::pop_front);
-        }
+    found
+}
+
+/// The commit that has each message; none where several have it. A replayed history may hold
+/// twenty commits that are called "wip", and no order tells which is which.
+fn by_message(header: &Header) -> BTreeMap<&str, Option<usize>> {
+    let mut found = BTreeMap::new();
+    for (place, commit) in header.commits.iter().enumerate() {
+        let of = found.entry(commit.message.as_str());
+        of.and_modify(|known| *known = None).or_insert(Some(place));
     }
     found
 }
@@ -193,4 +201,39 @@ fn placeless(builders: &str) -> String {
 fn registry(environment: &Environment) -> String {
     let repository = environment.registry.as_ref().map(|registry| registry.repository.clone());
     repository.unwrap_or_else(|| "embedded".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::CommitRecord;
+    use crate::journal::header;
+
+    fn run(commits: &[(&str, &str)]) -> Header {
+        let commit = |(place, (id, message)): (usize, &(&str, &str))| CommitRecord {
+            id: (*id).into(),
+            message: (*message).into(),
+            branch: String::new(),
+            parent: place.checked_sub(1),
+            merged: vec![],
+            tagged: false,
+            args: Default::default(),
+            dockerfile: None,
+            dockerignore: None,
+            changes: vec![],
+        };
+        Header { commits: commits.iter().enumerate().map(commit).collect(), ..header() }
+    }
+
+    #[test]
+    fn commits_are_found_by_id_and_by_messages_that_only_they_have() {
+        let before = run(&[("1", "first"), ("2", "edit"), ("3", "wip")]);
+        let rebased = run(&[("1", "first"), ("4", "edit"), ("5", "new"), ("6", "wip")]);
+        assert_eq!(commits(&before, &rebased), [Some(0), Some(1), None, Some(2)]);
+        // A replay whose window moved on by two.
+        let wip =
+            |ids: &[&'static str]| run(&ids.iter().map(|id| (*id, "wip")).collect::<Vec<_>>());
+        let (before, after) = (wip(&["1", "2", "3", "4"]), wip(&["3", "4", "5", "6"]));
+        assert_eq!(commits(&before, &after), [Some(2), Some(3), None, None]);
+    }
 }

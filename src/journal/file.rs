@@ -153,7 +153,7 @@ impl Recorded {
 
 impl Header {
     /// Whether the trials after `other`, at `line` of `path`, may be counted with those after
-    /// `self`: of the same scenario, at the same commits.
+    /// `self`: of the same scenario and targets, at the same commits.
     pub(super) fn check_same_run(
         &self,
         other: &Self,
@@ -163,7 +163,8 @@ impl Header {
         let ids = |header: &Self| -> Vec<String> {
             header.commits.iter().map(|commit| commit.id.clone()).collect()
         };
-        if self.scenario_sha256 == other.scenario_sha256 && ids(self) == ids(other) {
+        let same = self.scenario_sha256 == other.scenario_sha256 && self.targets == other.targets;
+        if same && ids(self) == ids(other) {
             return Ok(());
         }
         Err(JournalError::Mixed {
@@ -191,7 +192,7 @@ pub(super) fn check_format(first_line: &[u8], path: &Path) -> Result<(), Journal
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::super::record::Outcome;
     use super::*;
 

@@ -11,6 +11,8 @@ mod scan;
 mod view;
 
 pub use brief::Depth;
+#[cfg(test)]
+pub(crate) use file::tests::header;
 pub use file::{Journal, JournalError, Recorded, holds_journal, path_in};
 pub use record::{
     BuildRecord, BuilderRecord, Collected, CommitRecord, Difference, End, Environment, FileChange,
