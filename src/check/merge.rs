@@ -64,6 +64,16 @@ pub fn merged(
     Ok((header, trials, End { interrupted, wall, ..Default::default() }))
 }
 
+/// Whether each commit is built from the same file, as far as both headers hold it.
+fn same_dockerfiles(header: &Header, other: &Header) -> bool {
+    let files = |header: &Header| -> Vec<Option<String>> {
+        header.commits.iter().map(|commit| commit.dockerfile.clone()).collect()
+    };
+    let none = |files: &[Option<String>]| files.iter().all(Option::is_none);
+    let (ours, others) = (files(header), files(other));
+    ours == others || none(&ours) || none(&others)
+}
+
 /// Takes into `header` what `other` adds, and tells what differs between the machines.
 fn join(
     header: &mut Header,
@@ -80,6 +90,8 @@ fn join(
         ("the scenario", header.scenario_sha256 == other.scenario_sha256),
         ("the commits", ids(header) == ids(other)),
         ("the seed", header.seed == other.seed),
+        ("the targets", header.targets == other.targets),
+        ("the Dockerfile", same_dockerfiles(header, other)),
     ];
     if let Some((what, _)) = same.into_iter().find(|(_, same)| !same) {
         return Err(MergeError::OtherRun { first, other: path, what });

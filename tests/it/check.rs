@@ -7,14 +7,16 @@ use cachefrom::check::output::{annotations, badge, bencher, benchmark_action, ju
 use cachefrom::check::{
     Checked, Rule, Tolerances, Verdict, check, comparison, line_of, merged, pruned, text,
 };
-use cachefrom::journal::{ImageSource, Line, Outcome, Recorded};
+use cachefrom::journal::{
+    CommitRecord, ImageSource, Line, Outcome, Recorded, TrialKey, TrialRecord,
+};
 use cachefrom::measure::Analysis;
 use proptest::prelude::*;
 
 use crate::end_to_end::{cachefrom, left_behind};
 use crate::journals::{self, Step, bad, good, journal, steps};
 
-fn recorded(lines: &[Line]) -> Recorded {
+pub fn recorded(lines: &[Line]) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.jsonl");
     std::fs::write(&path, journals::text(lines)).unwrap();
@@ -231,7 +233,7 @@ fn of_two_rounds_that_pulled_unlike_bytes_neither_is_called() {
 #[test]
 fn time_is_judged_with_rounds_enough_and_only_then() {
     let slow = |rounds: u32, factor: f64| {
-        let noise = |key: &cachefrom::journal::TrialKey| {
+        let noise = |key: &TrialKey| {
             let own = if key.strategy == "cold" { 1.0 } else { factor };
             own * (1.0 + f64::from(key.round) * 0.001)
         };
@@ -249,10 +251,38 @@ fn time_is_judged_with_rounds_enough_and_only_then() {
 }
 
 #[test]
+fn a_commit_that_nobody_could_build_does_not_keep_time_from_being_judged() {
+    let run = |factor: f64| {
+        let noise = |key: &TrialKey| {
+            let own = if key.strategy == "cold" { 1.0 } else { factor };
+            own * (1.0 + f64::from(key.round) * 0.001)
+        };
+        let mut lines = journal(&good(), 8, noise);
+        let Line::Header(header) = &mut lines[0] else { panic!() };
+        let (id, parent) = ("broken".to_owned(), Some(1));
+        let broken =
+            CommitRecord { id: id.clone(), message: id, parent, ..header.commits[1].clone() };
+        header.commits.push(broken);
+        let failed = lines.clone().into_iter().filter_map(|line| match line {
+            Line::Trial(trial) if trial.key.commit == 1 => {
+                let key = TrialKey { commit: 2, ..trial.key };
+                let outcome = Outcome::WrongImage { message: "no".into() };
+                Some(Line::Trial(Box::new(TrialRecord::new(key, outcome))))
+            }
+            _ => None,
+        });
+        lines.extend(failed.collect::<Vec<_>>());
+        Analysis::of(&recorded(&lines))
+    };
+    let found = check(&run(1.0), &run(1.6), &Tolerances::default()).unwrap();
+    let time = found.findings.iter().find(|finding| finding.rule == Rule::Time).unwrap();
+    assert_eq!(time.verdict, Verdict::Regressed, "{}", time.evidence);
+}
+
+#[test]
 fn the_wall_times_of_two_runs_have_an_interval_where_rounds_are_enough() {
     let run = |rounds: u32, factor: f64| {
-        let noise =
-            |key: &cachefrom::journal::TrialKey| factor * (1.0 + f64::from(key.round) * 0.01);
+        let noise = |key: &TrialKey| factor * (1.0 + f64::from(key.round) * 0.01);
         Analysis::of(&recorded(&journal(&good(), rounds, noise)))
     };
     let table = |before: Analysis, after: Analysis| {
@@ -388,6 +418,14 @@ fn parts_are_joined_and_mixed_machines_or_doubles_are_refused() {
     whole.sort();
     assert_eq!(keys(&joined), whole);
     assert!(merged(&[named(part(0), "a"), named(part(0), "b")], false).is_err());
+    // Two replays of one repository are of no scenario file that could tell them apart.
+    let refused = |change: &dyn Fn(&mut Recorded)| {
+        let mut other = part(1);
+        change(&mut other);
+        merged(&[named(part(0), "a"), named(other, "b")], true).unwrap_err().to_string()
+    };
+    let target = |other: &mut Recorded| other.header.targets = vec!["test".into()];
+    assert!(refused(&target).contains("the targets"), "{}", refused(&target));
     let mut other = part(1);
     other.header.environment.cpu = "another".into();
     let parts = [named(part(0), "a"), named(other, "b")];
