@@ -7,8 +7,9 @@ use super::lookup::Lookup;
 use super::names::Name;
 use super::phases::Phases;
 use super::reuse::Reuse;
-use super::row::{StepRow, StepState, Traffic, TrialRow};
+use super::row::{StepRow, StepState, TrialRow};
 use super::statistics::{Bootstrap, Estimate, Outlier, Paired, median, outliers, pseudomedian};
+use super::traffic::Traffic;
 
 /// The trials of one commit under one strategy over one link.
 ///

@@ -4,7 +4,8 @@ use crate::journal::{Header, TrialView};
 use crate::strategy::EngineUse;
 
 use super::names::{Name, Names};
-use super::row::{TrialRow, reduce};
+use super::reduce::reduce;
+use super::row::TrialRow;
 
 /// Trials being reduced, one after the other.
 #[derive(Clone, Debug)]

@@ -10,12 +10,11 @@
 //! same way, as far as the two machines have the same CPU and own times can be compared.
 
 mod change;
-
-use std::collections::{BTreeSet, HashMap};
+mod rounds;
 
 use crate::journal::Environment;
 use crate::measure::statistics::FEWEST_PAIRS;
-use crate::measure::{Analysis, COLD, Name, Place};
+use crate::measure::{Analysis, COLD, Place};
 
 use super::chance;
 use super::doubts;
@@ -24,6 +23,7 @@ use super::matching::commits;
 use super::tolerances::Tolerances;
 
 pub use change::{Change, change};
+use rounds::{Rounds, built, logarithms};
 
 /// One finding a strategy and link that both runs have, cold apart.
 pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> Vec<Finding> {
@@ -86,12 +86,6 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
     found
 }
 
-/// The commits that any strategy built: a replay goes on after one that nobody can build.
-fn built(analysis: &Analysis) -> BTreeSet<usize> {
-    let built = analysis.cells.iter().filter(|cell| !cell.samples.is_empty());
-    built.map(|cell| cell.commit).collect()
-}
-
 /// Stands for a commit's message: the rule looks at all commits after the first.
 pub const ALL: &str = "all commits after the first";
 
@@ -103,15 +97,6 @@ struct Asked {
     after: Rounds,
     /// Whether its own times are to be looked at too.
     cold_may_differ: bool,
-}
-
-/// Means of logarithms, a value a round.
-#[derive(Clone, Default)]
-struct Rounds {
-    /// Of own ÷ cold.
-    shares: Vec<f64>,
-    /// Of its own wall times in seconds.
-    own: Vec<f64>,
 }
 
 impl Asked {
@@ -235,48 +220,6 @@ impl std::fmt::Display for Short {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.0 >= 0.001 { write!(f, "{:.3}", self.0) } else { write!(f, "{:.0e}", self.0) }
     }
-}
-
-/// Seconds, and the builder that they passed on.
-type Walls = HashMap<(usize, usize, u32, usize), (f64, Option<Name>)>;
-
-/// By link and strategy: each round's means of ln(own ÷ cold) and ln(own) over `commits`, of the
-/// rounds that built all of them under both, on the same machine.
-fn logarithms(analysis: &Analysis, commits: &[usize]) -> HashMap<(usize, usize), Rounds> {
-    let mut found: HashMap<(usize, usize), Rounds> = HashMap::new();
-    let Some(cold) = analysis.strategies.iter().position(|name| name == COLD) else { return found };
-    if commits.is_empty() {
-        return found;
-    }
-    let mut walls: Walls = HashMap::with_capacity(analysis.trials.len());
-    let mut rounds: Vec<(usize, usize, u32)> = vec![];
-    for trial in analysis.trials.iter().filter(|trial| trial.built()) {
-        walls.insert(
-            (trial.link, trial.strategy, trial.round, trial.commit),
-            (trial.wall().seconds(), trial.builder),
-        );
-        rounds.push((trial.link, trial.strategy, trial.round));
-    }
-    rounds.sort_unstable();
-    rounds.dedup();
-    for (link, strategy, round) in rounds {
-        let logarithm = |commit: &usize| {
-            let (own, builder) = walls.get(&(link, strategy, round, *commit))?;
-            let (cold, other) = walls.get(&(link, cold, round, *commit))?;
-            let ratio = own / cold;
-            let usable = ratio.is_finite() && ratio > 0.0 && builder == other;
-            usable.then(|| (ratio.ln(), own.ln()))
-        };
-        let all: Option<Vec<(f64, f64)>> = commits.iter().map(logarithm).collect();
-        if let Some(all) = all {
-            let count = all.len() as f64;
-            let (shares, own): (Vec<f64>, Vec<f64>) = all.into_iter().unzip();
-            let rounds = found.entry((link, strategy)).or_default();
-            rounds.shares.push(shares.iter().sum::<f64>() / count);
-            rounds.own.push(own.iter().sum::<f64>() / count);
-        }
-    }
-    found
 }
 
 #[cfg(test)]
