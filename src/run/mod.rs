@@ -358,9 +358,16 @@ async fn play(
     playing.clock = Some(Instant::now());
     turns.play(&setups, &wanted, journal).await?;
     for site in &sites {
-        site.engines.close().await?;
+        if let Err(error) = site.engines.close().await {
+            not_cleared(on_event, &error);
+        }
     }
     Ok(())
+}
+
+/// Tells of a clean-up that failed: what was measured before it stands.
+fn not_cleared(on_event: OnEvent<'_>, error: &EngineError) {
+    on_event(Event::Notice(&format!("an engine could not be cleared away: {}", causes(error))));
 }
 
 /// A way to the registry: over a link, or as near as can be.

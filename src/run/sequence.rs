@@ -32,6 +32,8 @@ pub struct Sequence<'a> {
     ready: Option<Waiting>,
     /// What the kept engine's build cache held during the trial before.
     held: Option<Held>,
+    /// The place of the commit that the engine kept over the sequence did not get through.
+    lost: Option<usize>,
 }
 
 /// An engine for the next trial, or why there is none.
@@ -69,15 +71,26 @@ impl<'a> Sequence<'a> {
         let shared_key = format!("cachefrom:{name}:r{round}:l{link}:{}", strategy.name);
         let folder = format!("r{round}-l{link}-{}", strategy.name);
         let local_caches = setup.scratch.join("caches").join(folder);
-        Self { setup, strategy, local_caches, repo, shared_key, last, more, ready, held: None }
+        let (held, lost) = (None, None);
+        Self { setup, strategy, local_caches, repo, shared_key, last, more, ready, held, lost }
     }
 
     /// The trial of the commit at `index`.
+    ///
+    /// A kept engine that did not get through a commit has not the cache that the next ones would
+    /// find, and a new engine even less: they are not built, since their numbers would be another's.
     pub async fn trial(&mut self, key: TrialKey, index: usize) -> TrialRecord {
-        match self.observe(key.clone(), index).await {
-            Ok(record) => record,
-            Err(message) => TrialRecord::new(key, Outcome::Broken { message }),
+        let observed = match self.lost {
+            Some(place) => Err(format!("the kept engine was lost at commit {}", place + 1)),
+            None => self.observe(key.clone(), index).await,
+        };
+        let broken = |message| TrialRecord::new(key, Outcome::Broken { message });
+        let record = observed.unwrap_or_else(broken);
+        let kept = self.strategy.engine == EngineUse::Kept;
+        if kept && matches!(record.outcome, Outcome::Broken { .. }) {
+            self.lost.get_or_insert(index);
         }
+        record
     }
 
     async fn observe(&mut self, key: TrialKey, index: usize) -> Result<TrialRecord, String> {
@@ -164,7 +177,7 @@ impl<'a> Sequence<'a> {
         let (mut record, next) = tokio::join!(trial::inspect(&setting, built), next);
         if !fresh && !last {
             self.held = Some(held);
-            // An engine that broke is not used again: the next commit starts a new one.
+            // An engine that broke is not used again.
             if !matches!(record.outcome, Outcome::Broken { .. }) {
                 self.ready = Some(Waiting { engine: Ok(engine), new: false });
             }
@@ -172,10 +185,11 @@ impl<'a> Sequence<'a> {
         }
         self.ready = next.map(|engine| Waiting { engine, new: true });
         let clock = Instant::now();
-        let stopped = engine.stop().await;
-        if fresh {
-            stopped.map_err(|error| super::causes(&error))?;
-            record.engine_stop = Some(Nanos::of(clock.elapsed()));
+        match engine.stop().await {
+            Ok(()) if fresh => record.engine_stop = Some(Nanos::of(clock.elapsed())),
+            Ok(()) => {}
+            // What was measured before stands; the engine's guard has done what it could.
+            Err(error) => super::not_cleared(setup.on_event, &error),
         }
         Ok(record)
     }
@@ -186,9 +200,10 @@ impl<'a> Sequence<'a> {
         if new {
             return Some(engine);
         }
-        if let Ok(engine) = engine {
-            // What it measured is recorded; its guard has removed it even if this fails.
-            let _ = engine.stop().await;
+        if let Ok(engine) = engine
+            && let Err(error) = engine.stop().await
+        {
+            super::not_cleared(self.setup.on_event, &error);
         }
         None
     }

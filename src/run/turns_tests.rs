@@ -27,6 +27,8 @@ struct Wanted {
     now: Arc<AtomicUsize>,
     /// All that are wanted at once meet here, where that is what is tested.
     meeting: Option<Arc<Barrier>>,
+    /// How many were wanted at all.
+    ever: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -52,6 +54,7 @@ impl Engines for Wanted {
     }
 
     async fn start(&self) -> Result<Box<dyn Engine>, EngineError> {
+        self.ever.fetch_add(1, Ordering::SeqCst);
         assert_eq!(self.now.fetch_add(1, Ordering::SeqCst), 0, "two at once on one machine");
         match &self.meeting {
             Some(meeting) => {
@@ -88,9 +91,10 @@ async fn play(machines: [Machine; 2], meeting: Option<Arc<Barrier>>) -> Recorded
     let same = machines[0] == machines[1];
     let first = Arc::new(AtomicUsize::new(0));
     let second = if same { Arc::clone(&first) } else { Arc::default() };
+    let ever = Arc::new(AtomicUsize::new(0));
     let engines = [first, second].map(|now| {
-        let (terms, meeting) = (terms.clone(), meeting.clone());
-        Wanted { terms, now, meeting }
+        let (terms, meeting, ever) = (terms.clone(), meeting.clone(), Arc::clone(&ever));
+        Wanted { terms, now, meeting, ever }
     });
     let on_event = |_: Event<'_>| {};
     let setups: Vec<Setup<'_>> = engines
@@ -136,6 +140,8 @@ async fn play(machines: [Machine; 2], meeting: Option<Arc<Barrier>>) -> Recorded
         let builder = format!("builder {}", trial.key.round % 2);
         assert_eq!(trial.builder.as_ref(), Some(&builder));
     }
+    // Each round keeps one engine, and does not go on with another.
+    assert_eq!(ever.load(Ordering::SeqCst), 4);
     recorded
 }
 
@@ -185,4 +191,18 @@ async fn builders_of_two_machines_build_at_the_same_time() {
     // Neither gets its engine before the other wants one too.
     let recorded = play([Machine::This, other], Some(Arc::new(Barrier::new(2)))).await;
     assert_eq!(recorded.trials.len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequence_whose_kept_engine_is_lost_gives_no_further_numbers() {
+    let recorded = play([Machine::This, Machine::This], None).await;
+    let said = |commit: usize| {
+        let trials = recorded.trials.iter().filter(move |trial| trial.key.commit == commit);
+        trials.map(|trial| match &trial.outcome {
+            Outcome::Broken { message } => message.as_str(),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert!(said(0).all(|message| message.contains("did not stop")), "{:?}", said(0).next());
+    assert!(said(1).all(|message| message == "the kept engine was lost at commit 1"));
 }
