@@ -107,6 +107,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
             | RunError::StrategyTwice { .. }
             | RunError::FewRounds { .. }
             | RunError::OtherBuilders { .. }
+            | RunError::OtherCircumstances { .. }
             | RunError::NoSuchCommit { .. }
             | RunError::OtherRun { .. },
         ) => Exit::Usage,

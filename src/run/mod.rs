@@ -170,6 +170,8 @@ pub enum RunError {
     OtherBuilders { path: PathBuf, before: Vec<String> },
     #[error("{path} belongs to another scenario, seed or set of commits\n  choose another folder with --out", path = path.display())]
     OtherRun { path: PathBuf },
+    #[error("{path} was recorded under other circumstances: {}\n  go on as it was begun, or choose another folder with --out", differences.join("; "), path = path.display())]
+    OtherCircumstances { path: PathBuf, differences: Vec<String> },
 }
 
 /// The strategies that `loaded` and `options` name, in that order.
