@@ -1,4 +1,5 @@
-//! Secrets that builds mount: where their values are, and how these are kept out of results.
+//! Secrets that builds mount and that caches are logged in to with: where their values are, and how
+//! these are kept out of results.
 //!
 //! Read once, before anything is built. Nothing prints or serializes a value.
 
@@ -38,6 +39,8 @@ pub enum SecretError {
     TooLarge { id: String },
     #[error("secret {id} is given twice")]
     Twice { id: String },
+    #[error("a cache attribute takes {{env:{variable}}}, and the variable {variable} is not set")]
+    NoVariable { variable: String },
 }
 
 impl FromStr for Place {
@@ -69,11 +72,18 @@ impl FromStr for Place {
 
 /// Values by their names.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secrets(BTreeMap<String, Vec<u8>>);
+pub struct Secrets {
+    /// For builds, by their ids.
+    mounted: BTreeMap<String, Vec<u8>>,
+    /// Of the environment, for cache attributes.
+    variables: BTreeMap<String, String>,
+    /// Every line of all that is hidden, longest first: one may be the beginning of another.
+    hidden: Vec<String>,
+}
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.mounted.keys().chain(self.variables.keys())).finish()
     }
 }
 
@@ -109,30 +119,79 @@ impl Secrets {
                 return Err(SecretError::Twice { id });
             }
         }
-        Ok(Self(found))
+        Ok(Self::of(found))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn of(mounted: BTreeMap<String, Vec<u8>>) -> Self {
+        let mut secrets = Self::default();
+        for value in mounted.values() {
+            secrets.conceal(&String::from_utf8_lossy(value));
+        }
+        Self { mounted, ..secrets }
     }
 
     /// For the session that hands them to the engine.
     pub fn values(&self) -> &BTreeMap<String, Vec<u8>> {
-        &self.0
+        &self.mounted
+    }
+
+    /// Reads the variables that `text` names as `{env:NAME}`, for [`Self::filled`].
+    pub fn look_up(&mut self, text: &str) -> Result<(), SecretError> {
+        for name in parts(text).filter_map(|(_, name)| name) {
+            let value = std::env::var(name)
+                .map_err(|_| SecretError::NoVariable { variable: name.to_owned() })?;
+            self.conceal(&value);
+            self.variables.insert(name.to_owned(), value);
+        }
+        Ok(())
+    }
+
+    /// `text` with the values of the variables that it names, which were looked up before.
+    pub fn filled(&self, text: &str) -> String {
+        let value = |name: &str| self.variables.get(name).map_or("", String::as_str);
+        parts(text).flat_map(|(plain, name)| [plain, name.map_or("", value)]).collect()
+    }
+
+    /// Hides every line of `value` from now on.
+    pub fn conceal(&mut self, value: &str) {
+        let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST);
+        self.hidden.extend(lines.map(str::to_owned));
+        self.hidden.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.hidden.dedup();
+    }
+
+    /// Whether there is anything to hide.
+    pub fn is_hiding(&self) -> bool {
+        !self.hidden.is_empty()
     }
 
     /// Puts `***` in the place of every line of a secret that `text` holds.
     pub fn hide(&self, text: &mut String) {
-        for value in self.0.values() {
-            let value = String::from_utf8_lossy(value);
-            let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST);
-            for line in lines {
-                if text.contains(line) {
-                    *text = text.replace(line, "***");
-                }
+        for line in &self.hidden {
+            if text.contains(line) {
+                *text = text.replace(line, "***");
             }
         }
     }
+}
+
+/// `text` in pieces: what is plain, and the name in the `{env:NAME}` after it; the last has none.
+fn parts(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let mut left = Some(text);
+    std::iter::from_fn(move || {
+        let rest = left.take()?;
+        let split = rest.split_once("{env:").and_then(|(plain, after)| {
+            let (name, after) = after.split_once('}')?;
+            Some((plain, name, after))
+        });
+        Some(match split {
+            Some((plain, name, after)) => {
+                left = Some(after);
+                (plain, Some(name))
+            }
+            None => (rest, None),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -179,10 +238,40 @@ mod tests {
     #[test]
     fn values_are_hidden_line_by_line_and_never_printed() {
         let value = b"user=me\ncorrect-horse\n\nyes\n".to_vec();
-        let secrets = Secrets(BTreeMap::from([("npm".to_owned(), value)]));
+        let secrets = Secrets::of(BTreeMap::from([("npm".to_owned(), value)]));
         let mut text = "login with correct-horse as user=me failed: yes".to_owned();
         secrets.hide(&mut text);
         assert_eq!(text, "login with *** as *** failed: yes");
         assert_eq!(format!("{secrets:?}"), "{\"npm\"}");
+    }
+
+    #[test]
+    fn a_secret_that_begins_another_does_not_uncover_its_end() {
+        let value = |text: &str| text.as_bytes().to_vec();
+        let (one, other) = (value("hunter2"), value("hunter2-prod-9f3c"));
+        let secrets = Secrets::of(BTreeMap::from([("a".to_owned(), one), ("b".to_owned(), other)]));
+        let mut text = "hunter2-prod-9f3c, then hunter2".to_owned();
+        secrets.hide(&mut text);
+        assert_eq!(text, "***, then ***");
+    }
+
+    #[test]
+    fn variables_are_filled_in_once_and_hidden() {
+        let mut secrets = Secrets::default();
+        // Cargo sets this one for tests.
+        let value = env!("CARGO_PKG_NAME");
+        secrets.look_up("a").unwrap();
+        assert!(!secrets.is_hiding());
+        secrets.look_up("a{env:CARGO_PKG_NAME}b{env:CARGO_PKG_NAME}{env:").unwrap();
+        let filled = secrets.filled("{env:CARGO_PKG_NAME}/{x}{env:");
+        assert_eq!(filled, format!("{value}/{{x}}{{env:"));
+        let mut text = format!("logged in with {value}");
+        secrets.hide(&mut text);
+        assert_eq!(text, "logged in with ***");
+        assert_eq!(format!("{secrets:?}"), "{\"CARGO_PKG_NAME\"}");
+        let unset = secrets.look_up("{env:CACHEFROM_NO_SUCH_VARIABLE}").unwrap_err();
+        let said = "a cache attribute takes {env:CACHEFROM_NO_SUCH_VARIABLE}, and the variable \
+                    CACHEFROM_NO_SUCH_VARIABLE is not set";
+        assert_eq!(unset.to_string(), said);
     }
 }

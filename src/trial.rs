@@ -132,13 +132,21 @@ pub async fn build(setting: &Setting<'_>) -> Built {
 
 /// Takes out of what builds and images printed what may be secret.
 fn hide(secrets: &Secrets, record: &mut TrialRecord) {
-    for vertex in record.builds.iter_mut().flat_map(|build| &mut build.trace.vertices) {
-        vertex.log.iter_mut().chain(&mut vertex.error).for_each(|text| secrets.hide(text));
+    for build in &mut record.builds {
+        build.import_errors.iter_mut().for_each(|text| secrets.hide(text));
+        build.exporter_response.values_mut().for_each(|text| secrets.hide(text));
+        for vertex in &mut build.trace.vertices {
+            vertex.log.iter_mut().chain(&mut vertex.error).for_each(|text| secrets.hide(text));
+            // Steps are called what the Dockerfile says, and are found again by that.
+            if !vertex.is_step() {
+                secrets.hide(&mut vertex.name);
+            }
+        }
     }
     record.verifications.iter_mut().for_each(|ran| secrets.hide(&mut ran.stdout));
     match &mut record.outcome {
-        Outcome::BuildFailed { message, log, .. } => {
-            log.iter_mut().chain([message]).for_each(|text| secrets.hide(text));
+        Outcome::BuildFailed { step, message, log, .. } => {
+            log.iter_mut().chain([step, message]).for_each(|text| secrets.hide(text));
         }
         Outcome::WrongImage { message } | Outcome::Broken { message } => secrets.hide(message),
         Outcome::Built => {}
@@ -148,7 +156,7 @@ fn hide(secrets: &Secrets, record: &mut TrialRecord) {
 /// Verifies what was built and looks at its layers, on the same engine; nothing here is timed.
 pub async fn inspect(setting: &Setting<'_>, built: Built) -> TrialRecord {
     let mut record = inspected(setting, built).await;
-    if !setting.secrets.is_empty() {
+    if setting.secrets.is_hiding() {
         hide(setting.secrets, &mut record);
     }
     record
@@ -337,7 +345,9 @@ fn request(setting: &Setting<'_>, build: &BuildPlan) -> BuildRequest {
 }
 
 fn option(setting: &Setting<'_>, entry: &CacheEntry) -> CacheOption {
-    let mut option = CacheOption { kind: entry.kind.clone(), attrs: entry.attrs.clone() };
+    let filled = |(attr, value): (&String, &String)| (attr.clone(), setting.secrets.filled(value));
+    let attrs = entry.attrs.iter().map(filled).collect();
+    let mut option = CacheOption { kind: entry.kind.clone(), attrs };
     if option.kind == "local" {
         for attr in ["src", "dest"] {
             if let Some(folder) = option.attrs.get_mut(attr) {
@@ -354,4 +364,48 @@ fn image_name(setting: &Setting<'_>, build: &BuildPlan) -> String {
         let target = build.target.as_deref().unwrap_or("image").to_ascii_lowercase();
         format!("{}/{target}:{}", setting.local_name, setting.local_tag)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::{Trace, Vertex};
+
+    #[test]
+    fn nothing_that_a_build_said_shows_a_secret() {
+        let said = || "denied: correct-horse".to_owned();
+        let vertex = |name: &str| Vertex {
+            digest: String::new(),
+            name: name.to_owned(),
+            inputs: vec![],
+            cached: false,
+            intervals: vec![],
+            transfers: vec![],
+            error: Some(said()),
+            log: vec![said()],
+        };
+        let vertices = vec![vertex("importing cache manifest from a/correct-horse")];
+        let key = TrialKey { round: 0, strategy: "a".into(), link: None, commit: 0 };
+        let outcome = Outcome::BuildFailed {
+            step: "[2/2] RUN correct-horse".into(),
+            exit_code: None,
+            message: said(),
+            log: vec![said()],
+        };
+        let mut record = TrialRecord::new(key, outcome);
+        record.builds.push(BuildRecord {
+            target: None,
+            wall: Nanos(0),
+            trace: Trace { vertices },
+            import_errors: vec![said()],
+            exporter_response: BTreeMap::from([("a".to_owned(), said())]),
+            layers: vec![],
+            outputs: vec![],
+        });
+        let mut secrets = Secrets::default();
+        secrets.conceal("correct-horse");
+        hide(&secrets, &mut record);
+        let written = format!("{record:?}");
+        assert!(written.contains("denied: ***") && !written.contains("horse"), "{written}");
+    }
 }

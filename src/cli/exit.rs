@@ -91,7 +91,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
     }
     match error.downcast_ref::<RunError>() {
         None => Exit::Unexpected,
-        Some(RunError::Scenario(_) | RunError::History(_)) => Exit::Usage,
+        Some(RunError::Scenario(_) | RunError::History(_) | RunError::Secret(_)) => Exit::Usage,
         Some(
             RunError::Engine(_)
             | RunError::Registry(_)

@@ -30,7 +30,7 @@ pub fn open_journal(
         scenario_sha256: environment::sha256_of(&setup.loaded.path),
         seed: setup.options.seed,
         rounds: setup.options.rounds,
-        strategies: played.strategies.to_vec(),
+        strategies: played.strategies.iter().map(Strategy::without_credentials).collect(),
         skipped: played.skipped,
         commits: setup.history.commits()[..played.commits]
             .iter()

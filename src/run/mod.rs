@@ -39,8 +39,8 @@ use crate::link::LinkProfile;
 use crate::registry::relay::{Relay, RelayError, Remote};
 use crate::registry::{FarEnd, Registry, RegistryError};
 use crate::scenario::{Diagnostics, Loaded};
-use crate::secrets::Secrets;
-use crate::strategy::{Strategy, built_in, policies};
+use crate::secrets::{SecretError, Secrets};
+use crate::strategy::{Strategy, built_in, is_credential, policies};
 use crate::trace::Update;
 use crate::trial::{self, causes};
 use crate::units::Nanos;
@@ -172,6 +172,8 @@ pub enum RunError {
     OtherRun { path: PathBuf },
     #[error("{path} was recorded under other circumstances: {}\n  go on as it was begun, or choose another folder with --out", differences.join("; "), path = path.display())]
     OtherCircumstances { path: PathBuf, differences: Vec<String> },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 /// The strategies that `loaded` and `options` name, in that order.
@@ -195,6 +197,18 @@ pub fn strategies(loaded: &Loaded, options: &Options) -> Result<Vec<Strategy>, R
                 .ok_or_else(|| RunError::UnknownStrategy { name: name.clone() })
         })
         .collect()
+}
+
+/// The secrets of `options`, and those that `strategies` log in to caches with.
+fn secrets(strategies: &[Strategy], options: &Options) -> Result<Secrets, SecretError> {
+    let mut secrets = options.secrets.clone();
+    for (attr, value) in strategies.iter().flat_map(Strategy::attrs) {
+        secrets.look_up(value)?;
+        if is_credential(attr) {
+            secrets.conceal(value);
+        }
+    }
+    Ok(secrets)
 }
 
 /// The links that `loaded` or `options` name: none means that the registry is as near as can be.
@@ -284,6 +298,7 @@ async fn play(
     playing: &mut Playing,
 ) -> Result<(), RunError> {
     let asked = strategies(loaded, options)?;
+    let secrets = secrets(&asked, options)?;
     create(&options.cache_dir)?;
     engine::sweep(&options.run_root)?;
     let run_root = RunRoot::create(&options.run_root)?;
@@ -320,6 +335,7 @@ async fn play(
             machine: &site.machine,
             builder: (sites.len() > 1).then(|| site.engines.address()),
             scratch,
+            secrets: &secrets,
             bases: bases::Bases::default(),
             outputs: trial::Outputs::default(),
         })
@@ -391,6 +407,7 @@ struct Setup<'a> {
     /// Names the builder where the run has several.
     builder: Option<String>,
     scratch: &'a Path,
+    secrets: &'a Secrets,
     bases: bases::Bases,
     /// What steps came out as on its builder.
     outputs: trial::Outputs,

@@ -152,7 +152,7 @@ impl<'a> Sequence<'a> {
             dockerfile: &dockerfile,
             frontend: setup.bases.frontend(setup, index).map_err(told)?,
             args: &commit.args,
-            secrets: &setup.options.secrets,
+            secrets: setup.secrets,
             verify: scenario
                 .verify
                 .iter()

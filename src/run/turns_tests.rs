@@ -112,6 +112,7 @@ async fn play(machines: [Machine; 2], meeting: Option<Arc<Barrier>>) -> Recorded
             machine,
             builder: Some(format!("builder {number}")),
             scratch: folder.path(),
+            secrets: &options.secrets,
             bases: bases::Bases::default(),
             outputs: Default::default(),
         })

@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 /// nearest ancestor that a release tag names), `{stage}` (the target being built), `{each-stage}` (an import repeated for
 /// every target) and `{built-stage}` (repeated for the targets this commit has built already).
 /// An import whose placeholder has no value at a commit, such as the first one's `{parent}`,
-/// is left out there. The folders `src` and `dest` of a `local` cache, where they are relative,
+/// is left out there. In attributes `{env:NAME}` stands for the environment variable NAME of
+/// cachefrom itself: for logins such as a `gha` cache's `token` or an `s3` cache's
+/// `secret_access_key`, which no journal, report or log shows, and which a scenario that is committed
+/// must not hold; a variable that is not set is an error before anything is built. The folders `src` and `dest` of a `local` cache, where they are relative,
 /// are in one that the strategy's trials of a round share and that goes with the run.
 /// What is pushed, by `push` or by an export of `type = "registry"`, must begin with `{repo}`;
 /// imports may come from anywhere, and what they read elsewhere is not counted.
@@ -37,6 +40,37 @@ pub struct Strategy {
     pub push: Option<String>,
 }
 
+impl Strategy {
+    /// Every attribute of its caches, with its value.
+    pub fn attrs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.imports.iter().chain(&self.exports);
+        entries.flat_map(|entry| entry.attrs.iter()).map(|(attr, value)| (&**attr, &**value))
+    }
+
+    /// As it may be written down: with `***` for what logs in, but where that only names a variable.
+    pub fn without_credentials(&self) -> Self {
+        let mut strategy = self.clone();
+        for entry in strategy.imports.iter_mut().chain(&mut strategy.exports) {
+            for (attr, value) in &mut entry.attrs {
+                let name = value.strip_prefix("{env:").and_then(|rest| rest.strip_suffix('}'));
+                let named = name.is_some_and(|name| !name.contains(['{', '}']));
+                if is_credential(attr) && !named {
+                    *value = "***".to_owned();
+                }
+            }
+        }
+        strategy
+    }
+}
+
+/// Whether the cache attribute `name` logs in: of BuildKit's these are `token` and `ghtoken` (gha),
+/// `access_key_id`, `secret_access_key` and `session_token` (s3), and `secret_access_key` (azblob);
+/// later ones will be called alike.
+pub fn is_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["token", "secret", "password", "key", "credential"].iter().any(|word| name.contains(word))
+}
+
 /// Where the engine of a trial comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -55,4 +89,32 @@ pub struct CacheEntry {
     /// Passed through to BuildKit as they are, once placeholders are filled in.
     #[serde(flatten)]
     pub attrs: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strategy_is_written_down_without_what_logs_in() {
+        let text = r#"
+            name = "s3"
+            engine = "fresh"
+            import = [{ type = "gha", token = "ghs_1", url_v2 = "http://a", scope = "main" }]
+            [[export]]
+            type = "s3"
+            bucket = "b"
+            access_key_id = "AKIA1"
+            secret_access_key = "{env:SECRET}"
+            session_token = "{env:A}plain{env:B}"
+        "#;
+        let strategy: Strategy = toml::from_str(text).unwrap();
+        let written = strategy.without_credentials();
+        let (import, export) = (&written.imports[0].attrs, &written.exports[0].attrs);
+        assert_eq!((&*import["token"], &*import["scope"]), ("***", "main"));
+        assert_eq!((&*import["url_v2"], &*export["bucket"]), ("http://a", "b"));
+        assert_eq!((&*export["access_key_id"], &*export["session_token"]), ("***", "***"));
+        assert_eq!(export["secret_access_key"], "{env:SECRET}");
+        assert_eq!(strategy.attrs().count(), 7);
+    }
 }

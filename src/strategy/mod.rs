@@ -8,6 +8,6 @@ mod plan;
 mod position;
 
 pub use built_in::{BUILT_IN, POLICIES, built_in, policies};
-pub use definition::{CacheEntry, EngineUse, Strategy};
+pub use definition::{CacheEntry, EngineUse, Strategy, is_credential};
 pub use plan::{BuildPlan, CachePlan, plan};
 pub use position::{Position, Standing};
