@@ -165,6 +165,13 @@ impl Remains {
         let Self(mut directory) = self;
         blocking(move || directory.remove()).await
     }
+
+    /// Of an engine that never was, and where they are.
+    #[cfg(test)]
+    pub(super) fn in_run(run_root: &Path) -> (PathBuf, Self) {
+        let directory = EngineDirectory::create(run_root).unwrap();
+        (directory.path.clone(), Self(directory))
+    }
 }
 
 /// An engine's directory, removed when dropped. Declared after the processes that use it, so that

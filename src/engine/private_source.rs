@@ -31,6 +31,8 @@ struct State {
     looked_at: Option<PrivateEngine>,
     /// A data root with base images, and how many.
     golden: Option<(PathBuf, usize)>,
+    /// Why files of an engine that had ended could not be removed; told when all engines are closed.
+    uncleared: Option<EngineError>,
 }
 
 impl PrivateEngines {
@@ -51,13 +53,14 @@ impl PrivateEngines {
         PrivateEngine::start(&self.binaries, options).await
     }
 
-    /// Removes the files of all engines that have ended.
+    /// Removes the files of all engines that have ended; the first error, after all were tried.
     async fn clear(&self) -> Result<(), EngineError> {
         let remains = std::mem::take(&mut *self.remains.lock().await);
+        let mut cleared = Ok(());
         for remains in remains {
-            remains.remove().await?;
+            cleared = cleared.and(remains.remove().await);
         }
-        Ok(())
+        cleared
     }
 }
 
@@ -109,16 +112,23 @@ impl Engines for PrivateEngines {
         let golden = self.state.lock().await.golden.clone();
         let (path, bases) = golden.map_or((None, 0), |(path, bases)| (Some(path), bases));
         let (engine, cleared) = tokio::join!(self.engine(path), self.clear());
-        cleared?;
+        // The next trial needs nothing of what is left there.
+        if let Err(error) = cleared {
+            self.state.lock().await.uncleared.get_or_insert(error);
+        }
         Ok(Box::new(Started { engine: engine?, bases, remains: self.remains.clone() }))
     }
 
     async fn close(&self) -> Result<(), EngineError> {
-        let engine = self.state.lock().await.looked_at.take();
-        if let Some(engine) = engine {
-            engine.stop().await?;
-        }
-        self.clear().await
+        let mut state = self.state.lock().await;
+        let (engine, uncleared) = (state.looked_at.take(), state.uncleared.take());
+        drop(state);
+        let stopped = match engine {
+            Some(engine) => engine.stop().await.map(drop),
+            None => Ok(()),
+        };
+        let cleared = self.clear().await;
+        stopped.and(cleared).and(uncleared.map_or(Ok(()), Err))
     }
 }
 
@@ -156,5 +166,43 @@ impl Engine for Started {
         let remains = self.engine.end().await?;
         self.remains.lock().await.push(remains);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_that_cannot_be_removed_cost_no_engine_and_are_told_at_the_end() {
+        let run = tempfile::tempdir().unwrap();
+        let nowhere = PathBuf::from("/nowhere");
+        let binaries = Binaries {
+            dockerd: nowhere.join("dockerd"),
+            directory: nowhere,
+            version: String::new(),
+            source: String::new(),
+        };
+        let place = Place {
+            cache_dir: run.path().into(),
+            run_root: run.path().into(),
+            registry: None,
+            own_images: vec![],
+            allow_prune: false,
+            tls: None,
+        };
+        let engines = PrivateEngines::new(binaries, place);
+        let folders: Vec<(PathBuf, Remains)> =
+            [(), ()].map(|()| Remains::in_run(run.path())).into();
+        let paths: Vec<PathBuf> = folders.iter().map(|(path, _)| path.clone()).collect();
+        // Only folders are removed.
+        std::fs::remove_dir_all(&paths[0]).unwrap();
+        std::fs::write(&paths[0], "").unwrap();
+        engines.remains.lock().await.extend(folders.into_iter().map(|(_, remains)| remains));
+        let error = engines.start().await.unwrap_err().to_string();
+        assert!(!error.contains("remove"), "the engine's own error comes first: {error}");
+        assert!(!paths[1].exists(), "what can be removed is");
+        let told = engines.close().await.unwrap_err().to_string();
+        assert!(told.contains("remove") && told.contains("/e"), "{told}");
     }
 }
