@@ -137,7 +137,11 @@ pub fn connect(socket: &Path) -> Result<bollard::Docker, EngineError> {
 
 /// Pulls `reference` into the engine at `socket`.
 pub async fn pull(socket: &Path, reference: &str) -> Result<(), EngineError> {
-    let options = CreateImageOptionsBuilder::default().from_image(reference).build();
+    // An engine that is asked for no tag pulls all of them.
+    let name = reference.rsplit('/').next().unwrap_or_default();
+    let tag = if name.contains([':', '@']) { "" } else { ":latest" };
+    let image = format!("{reference}{tag}");
+    let options = CreateImageOptionsBuilder::default().from_image(&image).build();
     connect(socket)?
         .create_image(Some(options), None, None)
         .try_collect::<Vec<_>>()
@@ -156,7 +160,12 @@ pub async fn remove_images(
     let docker = connect(socket)?;
     let all = ListImagesOptionsBuilder::new().build();
     let images = docker.list_images(Some(all)).await.map_err(request::failed(socket, PATH))?;
-    for name in images.iter().flat_map(|image| &image.repo_tags) {
+    // One that was pulled by its digest has no tag.
+    let names = images.iter().flat_map(|image| match image.repo_tags.as_slice() {
+        [] => &image.repo_digests,
+        _ => &image.repo_tags,
+    });
+    for name in names {
         if prefixes.iter().any(|prefix| name.starts_with(prefix)) && !kept.contains(name) {
             let options = RemoveImageOptionsBuilder::default().force(true).build();
             match docker.remove_image(name, Some(options), None).await {
@@ -188,63 +197,85 @@ pub async fn layers(socket: &Path, image: &str) -> Option<Vec<(String, Bytes)>> 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use serde_json::json;
 
-    use hyper::body::Incoming;
-    use hyper::server::conn::http1;
-    use hyper::service::service_fn;
-    use hyper_util::rt::TokioIo;
-    use tokio::net::UnixListener;
-
+    use super::super::wire::{Answer, serve};
     use super::*;
 
-    /// An engine that lists two images of ours and one of others', and answers each removal with
-    /// `status`; what it was told to remove.
-    async fn engine(socket: &Path, status: u16) -> Arc<Mutex<Vec<String>>> {
-        let removed = Arc::new(Mutex::new(vec![]));
-        let (listener, seen) = (UnixListener::bind(socket).unwrap(), removed.clone());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let seen = seen.clone();
-                let answer = service_fn(move |request: http::Request<Incoming>| {
-                    let image = |name: &str| {
-                        serde_json::json!({
-                            "Id": name, "ParentId": "", "RepoTags": [name], "RepoDigests": [],
-                            "Created": 0, "Size": 0, "SharedSize": 0, "Labels": {},
-                            "Containers": 0,
-                        })
-                    };
-                    let (status, body) = if request.method() == http::Method::DELETE {
-                        seen.lock().unwrap().push(request.uri().path().to_owned());
-                        (status, serde_json::json!({ "message": "No such image" }))
-                    } else {
-                        (200, ["ours/a:1", "ours/b:1", "theirs:1"].map(image).into())
-                    };
-                    let response = http::Response::builder().status(status);
-                    let response = response.header("content-type", "application/json");
-                    async move { response.body(body.to_string()) }
-                });
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
-            }
+    fn image(id: &str, tags: &[&str], digests: &[&str]) -> serde_json::Value {
+        json!({
+            "Id": id, "ParentId": "", "RepoTags": tags, "RepoDigests": digests, "Created": 0,
+            "Size": 0, "SharedSize": 0, "Labels": {}, "Containers": 0,
+        })
+    }
+
+    /// Serves `images`, answers each removal with `status`, and tells what was to be removed.
+    async fn removed(
+        images: Vec<serde_json::Value>,
+        status: u16,
+        kept: &[String],
+    ) -> (Result<(), EngineError>, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let asked = serve(&socket, move |method, _| match method == http::Method::DELETE {
+            true if status < 300 => Answer::Json(status, json!([])),
+            true => Answer::Json(status, json!({ "message": "No" })),
+            false => Answer::Json(200, images.clone().into()),
         });
-        removed
+        let done = remove_images(&socket, &["ours/".into()], kept).await;
+        let asked = asked.lock().unwrap();
+        let deleted = asked.iter().filter_map(|request| request.strip_prefix("DELETE /images/"));
+        let names = deleted.map(|path| path.split('?').next().unwrap().to_owned());
+        (done, names.collect())
+    }
+
+    fn three() -> Vec<serde_json::Value> {
+        ["ours/a:1", "ours/b:1", "theirs:1"].map(|name| image(name, &[name], &[])).into()
     }
 
     #[tokio::test]
     async fn an_image_that_is_gone_already_counts_as_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("docker.sock");
-        let removed = engine(&socket, 404).await;
-        remove_images(&socket, &["ours/".into()], &[]).await.unwrap();
-        let removed = removed.lock().unwrap().clone();
-        assert!(removed.len() == 2 && removed.iter().all(|path| path.contains("ours/")));
+        let (done, names) = removed(three(), 404, &[]).await;
+        done.unwrap();
+        assert_eq!(names, ["ours/a:1", "ours/b:1"]);
     }
 
     #[tokio::test]
     async fn an_image_that_stays_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("docker.sock");
-        engine(&socket, 409).await;
-        assert!(remove_images(&socket, &["ours/".into()], &[]).await.is_err());
+        assert!(removed(three(), 409, &[]).await.0.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_image_that_was_pulled_by_its_digest_is_removed_by_it() {
+        let images = || {
+            vec![
+                image("1", &[], &["ours/base@sha256:1", "theirs@sha256:1"]),
+                // One that has a tag goes with that.
+                image("2", &["theirs:1"], &["ours/x@sha256:2"]),
+            ]
+        };
+        let (done, names) = removed(images(), 200, &[]).await;
+        done.unwrap();
+        assert_eq!(names, ["ours/base@sha256:1"]);
+        let (_, names) = removed(images(), 200, &["ours/base@sha256:1".into()]).await;
+        assert_eq!(names, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_reference_without_a_tag_pulls_one_image_and_not_all() {
+        for (reference, asked_for) in [
+            ("moby/buildkit", "moby%2Fbuildkit%3Alatest"),
+            ("a.example:5000/b", "a.example%3A5000%2Fb%3Alatest"),
+            ("a:1", "a%3A1"),
+            ("a@sha256:1", "a%40sha256%3A1"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let socket = folder.path().join("docker.sock");
+            let asked = serve(&socket, |_, _| Answer::Json(200, json!({ "status": "done" })));
+            pull(&socket, reference).await.unwrap();
+            let asked = asked.lock().unwrap().concat();
+            assert!(asked.contains(&format!("fromImage={asked_for}")), "{asked}");
+            assert!(asked.ends_with(asked_for) || asked.contains(&format!("{asked_for}&")));
+        }
     }
 }

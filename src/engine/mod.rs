@@ -32,6 +32,8 @@ pub mod tls;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub mod wire;
 
 pub use address::{AddressError, EngineAddress};
 pub use error::EngineError;
