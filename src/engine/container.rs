@@ -1,7 +1,8 @@
 //! BuildKit containers beside the user's Docker: `docker-container://`.
 //!
 //! Each wish is a new container with a new volume, so it has built nothing; both go with it, also
-//! when the run is interrupted, and what a killed run left goes with the next run. BuildKit is
+//! when the run is interrupted, and what a killed run left goes with the next run of this machine:
+//! a Docker may be many machines', such as the containers that share its socket. BuildKit is
 //! reached as buildx does it, through `buildctl dial-stdio` run inside, behind a unix socket here.
 
 use std::collections::HashMap;
@@ -24,11 +25,14 @@ use super::bridge::Bridge;
 use super::docker::{self, Host};
 use super::inside::{answers, dial};
 use super::source::{Control, Engine, Engines, Fresh, Place, Terms};
+use super::sweep::identity;
 use super::{EngineAddress, EngineError, detached, request};
 use crate::units::Nanos;
 
 /// Holds the directory of the run that made a container: where that is gone, so is its run.
 pub const LABEL: &str = "cachefrom.run";
+/// Holds whose directory that is, see [`identity`].
+const MACHINE_LABEL: &str = "cachefrom.machine";
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(50);
 /// buildx keeps BuildKit's state there too.
@@ -37,6 +41,8 @@ const STATE: &str = "/var/lib/buildkit";
 /// See the module.
 #[derive(Debug)]
 pub struct ContainerEngines {
+    // Before the host, which may carry the bytes that remove it.
+    looked_at: Mutex<Option<Container>>,
     host: Host,
     address: EngineAddress,
     /// Names start with this.
@@ -45,7 +51,6 @@ pub struct ContainerEngines {
     place: Place,
     terms: Terms,
     next: AtomicU32,
-    looked_at: Mutex<Option<Container>>,
 }
 
 impl ContainerEngines {
@@ -65,7 +70,7 @@ impl ContainerEngines {
             return Err(EngineError::NoEngine { reason: address.to_string() });
         };
         let host = docker::host(&place.run_root).await?;
-        sweep(&host.socket).await?;
+        sweep(&host.socket, &identity(&place.run_root)).await?;
         let run = place.run_root.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = name.clone().unwrap_or_else(|| format!("cachefrom-{run}"));
         let image = image.clone();
@@ -84,7 +89,7 @@ impl ContainerEngines {
             docker_api: false,
         };
         let (next, looked_at) = (AtomicU32::new(0), Mutex::default());
-        Ok(Self { host, address, name, image, place, terms, next, looked_at })
+        Ok(Self { looked_at, host, address, name, image, place, terms, next })
     }
 
     async fn container(&self) -> Result<Container, EngineError> {
@@ -97,15 +102,15 @@ impl ContainerEngines {
         let options = options.name(&format!("{}-{number}", self.name)).build();
         let id = docker.create_container(Some(options), self.body()).await.map_err(failed)?.id;
         // From here on its guard removes it.
-        let mut container = Container { socket, id, start_time: Nanos(0), bridge: None };
+        let guard = Guard { socket, id: id.clone() };
+        let mut container = Container { guard, start_time: Nanos(0), bridge: None };
         let to = UploadToContainerOptionsBuilder::default().path("/etc").build();
         let config = bollard::body_full(config_tar(self.place.registry).into());
-        docker.upload_to_container(&container.id, Some(to), config).await.map_err(failed)?;
+        docker.upload_to_container(&id, Some(to), config).await.map_err(failed)?;
         let plainly = None::<StartContainerOptions>;
-        docker.start_container(&container.id, plainly).await.map_err(failed)?;
+        docker.start_container(&id, plainly).await.map_err(failed)?;
         container.wait_until_ready(&docker).await?;
         let path = self.place.run_root.join(format!("c{number}"));
-        let id = container.id.clone();
         container.bridge =
             Some((path.clone(), Bridge::open(&path, move || dial(docker.clone(), id.clone()))?));
         container.start_time = Nanos::of(since.elapsed());
@@ -113,7 +118,6 @@ impl ContainerEngines {
     }
 
     fn body(&self) -> ContainerCreateBody {
-        let run = self.place.run_root.display().to_string();
         let state = Mount {
             target: Some(STATE.to_owned()),
             typ: Some(MountType::VOLUME),
@@ -122,7 +126,7 @@ impl ContainerEngines {
         ContainerCreateBody {
             image: Some(self.image.clone()),
             cmd: Some(vec!["--config".to_owned(), "/etc/buildkit/buildkitd.toml".to_owned()]),
-            labels: Some(HashMap::from([(LABEL.to_owned(), run)])),
+            labels: Some(labels(&self.place.run_root)),
             host_config: Some(HostConfig {
                 privileged: Some(true),
                 // Our registry listens on the machine's loopback interface.
@@ -171,7 +175,7 @@ impl Engines for ContainerEngines {
     async fn close(&self) -> Result<(), EngineError> {
         let container = self.looked_at.lock().await.take();
         match container {
-            Some(container) => container.remove().await,
+            Some(container) => container.guard.remove().await,
             None => Ok(()),
         }
     }
@@ -179,10 +183,43 @@ impl Engines for ContainerEngines {
 
 /// A container that is removed when dropped.
 #[derive(Debug)]
-struct Container {
+pub struct Guard {
     socket: PathBuf,
     /// Empty once it is removed.
     id: String,
+}
+
+impl Guard {
+    /// Of the container `id` of the Docker engine at `socket`.
+    pub fn new(socket: &Path, id: String) -> Self {
+        Self { socket: socket.to_owned(), id }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Removes it now.
+    pub async fn remove(mut self) -> Result<(), EngineError> {
+        let id = std::mem::take(&mut self.id);
+        remove(&self.socket, &id).await
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.id.is_empty() {
+            let (socket, id) = (self.socket.clone(), self.id.clone());
+            // Nobody is left to tell of a failure; the next run sweeps.
+            detached(async move { drop(remove(&socket, &id).await) });
+        }
+    }
+}
+
+/// A container with a BuildKit that is up.
+#[derive(Debug)]
+struct Container {
+    guard: Guard,
     start_time: Nanos,
     bridge: Option<(PathBuf, Bridge)>,
 }
@@ -191,10 +228,11 @@ impl Container {
     async fn wait_until_ready(&self, docker: &bollard::Docker) -> Result<(), EngineError> {
         let since = Instant::now();
         loop {
-            if answers(docker, &self.id).await {
+            if answers(docker, self.guard.id()).await {
                 return Ok(());
             }
-            let inspected = docker.inspect_container(&self.id, None::<InspectContainerOptions>);
+            let inspected =
+                docker.inspect_container(self.guard.id(), None::<InspectContainerOptions>);
             let state = inspected.await.ok().and_then(|found| found.state);
             if state.is_none_or(|state| state.running != Some(true)) {
                 let status = "its container ended".to_owned();
@@ -211,23 +249,8 @@ impl Container {
     async fn end_of_log(&self, docker: &bollard::Docker) -> String {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("12").build();
         let lines: Vec<_> =
-            docker.logs(&self.id, Some(options)).try_collect().await.unwrap_or_default();
+            docker.logs(self.guard.id(), Some(options)).try_collect().await.unwrap_or_default();
         lines.into_iter().map(|line| line.to_string()).collect()
-    }
-
-    async fn remove(mut self) -> Result<(), EngineError> {
-        let (socket, id) = (self.socket.clone(), std::mem::take(&mut self.id));
-        remove(&socket, &id).await
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        if !self.id.is_empty() {
-            let (socket, id) = (self.socket.clone(), self.id.clone());
-            // Nobody is left to tell of a failure; the next run sweeps.
-            detached(async move { drop(remove(&socket, &id).await) });
-        }
     }
 }
 
@@ -250,7 +273,7 @@ impl Engine for Container {
     }
 
     async fn stop(self: Box<Self>) -> Result<(), EngineError> {
-        self.remove().await
+        self.guard.remove().await
     }
 }
 
@@ -262,8 +285,16 @@ async fn remove(socket: &Path, id: &str) -> Result<(), EngineError> {
         .map_err(request::failed(socket, "/containers"))
 }
 
-/// Removes the containers of runs that died: those whose run's directory is gone.
-async fn sweep(socket: &Path) -> Result<(), EngineError> {
+/// What tells the containers of the run in `run_root` from others.
+pub fn labels(run_root: &Path) -> HashMap<String, String> {
+    HashMap::from([
+        (LABEL.to_owned(), run_root.display().to_string()),
+        (MACHINE_LABEL.to_owned(), identity(run_root)),
+    ])
+}
+
+/// Removes the containers of runs that died: those whose run's directory was here and is gone.
+pub async fn sweep(socket: &Path, identity: &str) -> Result<(), EngineError> {
     let labelled = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&labelled).build();
     let found = docker::connect(socket)?
@@ -271,12 +302,16 @@ async fn sweep(socket: &Path) -> Result<(), EngineError> {
         .await
         .map_err(request::failed(socket, "/containers/json"))?;
     for container in found {
-        let run = container.labels.as_ref().and_then(|labels| labels.get(LABEL));
-        if let (Some(run), Some(id)) = (run, &container.id)
+        let labels = container.labels.unwrap_or_default();
+        // What another machine's run is called says nothing here: its directory is not to be seen.
+        let ours = !identity.is_empty()
+            && labels.get(MACHINE_LABEL).is_some_and(|machine| machine == identity);
+        if let (true, Some(run), Some(id)) = (ours, labels.get(LABEL), &container.id)
             // One that this user may not look at is another user's and may live.
             && Path::new(run).try_exists().is_ok_and(|exists| !exists)
         {
-            remove(socket, id).await?;
+            // Another run may be removing it just now; else the next one tries again.
+            let _ = remove(socket, id).await;
         }
     }
     Ok(())
@@ -302,6 +337,8 @@ fn config_tar(registry: Option<SocketAddr>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::RunRoot;
+    use super::super::wire::{Answer, serve};
     use super::*;
 
     #[test]
@@ -315,5 +352,46 @@ mod tests {
         let parsed: toml::Table = text.parse().unwrap();
         assert_eq!(parsed["registry"]["docker.io"]["mirrors"][0].as_str(), Some("127.0.0.1:5000"));
         assert_eq!(parsed["registry"]["127.0.0.1:5000"]["http"].as_bool(), Some(true));
+    }
+
+    #[tokio::test]
+    async fn containers_of_dead_runs_are_swept_and_those_of_other_machines_are_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunRoot::create(&parent.path().join("root")).unwrap();
+        let gone = run.path().with_file_name("run-gone");
+        let container = |id: &str, labels: HashMap<String, String>| serde_json::json!({ "Id": id, "Names": [id], "Labels": labels });
+        let mut elsewhere = labels(&gone);
+        elsewhere.insert(MACHINE_LABEL.to_owned(), "another".to_owned());
+        let mut unnamed = labels(&gone);
+        unnamed.remove(MACHINE_LABEL);
+        let found = serde_json::json!([
+            container("living", labels(run.path())),
+            container("dead", labels(&gone)),
+            container("elsewhere", elsewhere),
+            container("unnamed", unnamed),
+        ]);
+        let socket = parent.path().join("docker.sock");
+        let asked = serve(&socket, move |method, _| match method == http::Method::DELETE {
+            true => Answer::Json(409, serde_json::json!({ "message": "in progress" })),
+            false => Answer::Json(200, found.clone()),
+        });
+        sweep(&socket, &identity(run.path())).await.unwrap();
+        sweep(&socket, "").await.unwrap();
+        let asked = asked.lock().unwrap();
+        let removed: Vec<&String> =
+            asked.iter().filter(|request| request.starts_with("DELETE")).collect();
+        assert!(matches!(&removed[..], [one] if one.contains("/containers/dead?")), "{removed:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_guarded_container_goes_with_its_guard() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let asked = serve(&socket, |_, _| Answer::Json(204, serde_json::Value::Null));
+        drop(Guard::new(&socket, "one".to_owned()));
+        Guard::new(&socket, "other".to_owned()).remove().await.unwrap();
+        let asked = asked.lock().unwrap();
+        assert!(asked[0].starts_with("DELETE /containers/one?"), "{asked:?}");
+        assert!(asked[1].starts_with("DELETE /containers/other?") && asked.len() == 2);
     }
 }

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
+use super::container;
 use super::docker::{self, Host};
 use super::source::{Control, Engine, Engines, Place, Terms, fresh};
+use super::sweep::identity;
 use super::{EngineAddress, EngineError, detached};
 use crate::units::Nanos;
 
@@ -34,6 +36,7 @@ impl DaemonEngines {
         place: Place,
     ) -> Result<Self, EngineError> {
         let version = super::version(&host.socket).await?;
+        container::sweep(&host.socket, &identity(&place.run_root)).await?;
         let terms = Terms {
             fresh: fresh(Some(address), place.allow_prune),
             mirrored: false,

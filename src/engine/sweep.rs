@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -20,6 +21,7 @@ use super::process::{signal, unmount_below};
 
 /// Holds the host pid of an engine's first process, in the engine's directory.
 pub(crate) const PID_FILE: &str = "pid";
+/// That of the directory of all runs holds its [`identity`].
 const LOCK_FILE: &str = "lock";
 const RUN_PREFIX: &str = "run-";
 
@@ -76,7 +78,8 @@ impl RunRoot {
             _ => {}
         }
         let root = &own_directory(root)?;
-        let _no_sweep_meanwhile = lock_root(root)?;
+        let lock = lock_root(root)?;
+        name(&lock).map_err(at("write", &root.join(LOCK_FILE)))?;
         let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let path = root.join(format!(
             "{RUN_PREFIX}{:x}-{:x}",
@@ -107,6 +110,23 @@ impl Drop for RunRoot {
     }
 }
 
+/// Gives the directory of all runs, which `lock` is of, a name that no other has, if it has none.
+fn name(mut lock: &File) -> std::io::Result<()> {
+    if lock.metadata()?.len() == 0 {
+        lock.write_all(format!("{:032x}\n", rand::random::<u128>()).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The name of the directory of all runs that `run_root` is in: two that see each other's runs have
+/// the same, and no others. Empty outside of one.
+pub fn identity(run_root: &Path) -> String {
+    let read = |folder: &Path| fs::read_to_string(folder.join(LOCK_FILE)).ok();
+    let named = |text: &String| !text.is_empty();
+    // A run with several builders has a folder for each of them.
+    run_root.ancestors().take(3).filter_map(read).find(named).unwrap_or_default().trim().to_owned()
+}
+
 /// Removes what dead runs left below `root`; says which.
 pub fn sweep(root: &Path) -> Result<Vec<PathBuf>, EngineError> {
     if fs::symlink_metadata(root).is_err() {
@@ -124,7 +144,9 @@ pub fn sweep(root: &Path) -> Result<Vec<PathBuf>, EngineError> {
                 Err(TryLockError::WouldBlock) => false,
                 Err(TryLockError::Error(error)) => return Err(at("lock", &lock_path)(error)),
             },
-            Err(_) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            // One that cannot be looked at, as where no more files may be open, may live.
+            Err(_) => false,
         };
         if dead {
             remove_run(&path)?;
@@ -300,6 +322,32 @@ mod tests {
         if chown(&real, Some(65534), None).is_ok() {
             assert!(refused(&real).contains("real: it belongs to user 65534, not to user 0"));
         }
+    }
+
+    #[test]
+    fn runs_that_see_each_other_know_it_by_one_name() {
+        let parent = tempfile::tempdir().unwrap();
+        let (one, other) = (parent.path().join("a"), parent.path().join("b"));
+        let runs = [&one, &one, &other].map(|root| RunRoot::create(root).unwrap());
+        let names = [0, 1, 2].map(|run: usize| identity(runs[run].path()));
+        assert_eq!((names[0].len(), &names[0]), (32, &names[1]));
+        assert_ne!(names[0], names[2]);
+        assert_eq!(identity(&runs[0].path().join("b1")), names[0]);
+        assert_eq!(identity(parent.path()), "");
+    }
+
+    #[test]
+    fn a_run_whose_lock_cannot_be_looked_at_is_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("root");
+        let run = RunRoot::create(&root).unwrap();
+        let [living, dead] = ["run-1", "run-2"].map(|name| root.join(name));
+        fs::create_dir(&living).unwrap();
+        fs::create_dir(&dead).unwrap();
+        // Following it is refused, as opening a file is where too many are open.
+        symlink("/nowhere", living.join(LOCK_FILE)).unwrap();
+        assert_eq!(sweep(&root).unwrap(), [dead]);
+        assert!(living.exists() && run.path().exists());
     }
 
     #[test]

@@ -323,10 +323,10 @@ async fn a_buildkit_container_is_made_labelled_used_and_removed() {
     let (port, _server) = serve_tcp(socket).await;
     load_stand_in(folder.path(), socket, port).await;
     let docker = docker::connect(socket).unwrap();
-    // What a killed run left: its folder is gone.
+    // What a killed run left: its folder is gone. The one before has made the folder of all runs.
     let dead = bollard::models::ContainerCreateBody {
         image: Some("stand-in:1".to_owned()),
-        labels: Some([(container::LABEL.to_owned(), "/nowhere/run-1".to_owned())].into()),
+        labels: Some(container::labels(&folder.path().join("cachefrom/run-1"))),
         ..Default::default()
     };
     docker.create_container(None, dead).await.unwrap();
