@@ -70,6 +70,8 @@ pub struct Setting<'a> {
     pub local_tag: String,
     /// Where caches of `type=local` with relative folders are, over a whole sequence.
     pub local_caches: &'a Path,
+    /// The run's directory.
+    pub run: &'a Path,
     /// Constant over the commits of a kept engine, so that its contexts are sent incrementally.
     pub shared_key: String,
     pub checkout: Nanos,
@@ -271,7 +273,11 @@ async fn verify_all(
             Some(build) if verify.target.is_empty() => image_name(setting, build),
             _ => images.get(&verify.target).cloned().unwrap_or_default(),
         };
-        async move { verify::run(docker, &image, verify).await }
+        async move {
+            let (socket, run) = (docker, setting.run);
+            let image = verify::Image { socket, name: &image, run, limit: verify::LIMIT };
+            verify::run(&image, verify).await
+        }
     });
     for ran in join_all(runs).await {
         let (verification, problem) = match ran {

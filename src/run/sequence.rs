@@ -161,6 +161,7 @@ impl<'a> Sequence<'a> {
             local_name: local_name(setup.loaded),
             local_tag: commit.id.clone(),
             local_caches: &self.local_caches,
+            run: setup.scratch,
             shared_key: self.shared_key.clone(),
             checkout,
             engine_start,
