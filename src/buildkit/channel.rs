@@ -15,6 +15,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
@@ -167,16 +168,17 @@ impl Connection {
                 let upgraded = upgrade(socket, "/session", headers).await?;
                 Ok(Reverse::Upgraded(TokioIo::new(upgraded)))
             }
-            None => Ok(Reverse::Tunnel(self.tunnel(headers).await?)),
+            None => Ok(self.tunnel(headers)),
         }
     }
 
     /// Carries the session's bytes in the messages of one `Control.Session` call.
-    async fn tunnel(&self, headers: HeaderMap) -> Result<DuplexStream, BuildkitError> {
+    fn tunnel(&self, headers: HeaderMap) -> Reverse {
+        let mut carriers = JoinSet::new();
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (mut reader, mut writer) = tokio::io::split(theirs);
         let (sender, outgoing) = tokio::sync::mpsc::channel(8);
-        tokio::spawn(async move {
+        carriers.spawn(async move {
             let mut buffer = vec![0; 256 << 10];
             while let Ok(length @ 1..) = reader.read(&mut buffer).await {
                 let message = BytesMessage { data: buffer[..length].to_vec() };
@@ -189,7 +191,7 @@ impl Connection {
         *request.metadata_mut() = tonic::metadata::MetadataMap::from_headers(headers);
         let mut control = self.control();
         // The answer's headers come only once the engine has called us, so it is not awaited.
-        tokio::spawn(async move {
+        carriers.spawn(async move {
             let Ok(response) = control.session(request).await else { return };
             let mut incoming = response.into_inner();
             while let Some(Ok(message)) = incoming.next().await {
@@ -199,14 +201,18 @@ impl Connection {
             }
             let _ = writer.shutdown().await;
         });
-        Ok(ours)
+        Reverse::Tunnel { stream: ours, _carriers: carriers }
     }
 }
 
 /// The byte stream on which we are the server.
 pub(super) enum Reverse {
     Upgraded(TokioIo<Upgraded>),
-    Tunnel(DuplexStream),
+    Tunnel {
+        stream: DuplexStream,
+        /// What carries its bytes, for as long as this lives.
+        _carriers: JoinSet<()>,
+    },
 }
 
 fn tune(endpoint: Endpoint) -> Endpoint {

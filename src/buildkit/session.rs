@@ -25,6 +25,7 @@ use bollard_buildkit_proto::moby::filesync::v1::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_stream::StreamExt;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, Server};
 use tonic::{Request, Response, Status};
 
@@ -64,13 +65,18 @@ pub struct Offer {
     pub stores: BTreeMap<String, std::path::PathBuf>,
 }
 
-/// A session that is served for as long as this lives.
+/// A session that is served for as long as this lives, and not a moment longer.
 #[derive(Debug)]
-pub struct Session(tokio::task::JoinHandle<()>);
+pub struct Session {
+    server: tokio::task::JoinHandle<()>,
+    /// The server has a task for the connection, which knows nothing of the server's own end.
+    over: CancellationToken,
+}
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.0.abort();
+        self.over.cancel();
+        self.server.abort();
     }
 }
 
@@ -78,7 +84,9 @@ impl Session {
     pub async fn open(connection: &Connection, offer: Offer) -> Result<Self, BuildkitError> {
         let headers = headers(&offer)?;
         let reverse = connection.reverse(headers).await?;
-        Ok(Self(tokio::spawn(serve(reverse, offer))))
+        let over = CancellationToken::new();
+        let io = Io { reverse, over: Box::pin(over.clone().cancelled_owned()) };
+        Ok(Self { server: tokio::spawn(serve(io, offer)), over })
     }
 }
 
@@ -100,7 +108,7 @@ fn headers(offer: &Offer) -> Result<HeaderMap, SessionError> {
     Ok(headers)
 }
 
-async fn serve(reverse: Reverse, offer: Offer) {
+async fn serve(io: Io, offer: Offer) {
     let files = FileSyncServer::new(Directories(offer.directories))
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
@@ -113,7 +121,7 @@ async fn serve(reverse: Reverse, offer: Offer) {
         .add_service(Content(std::sync::Arc::new(offer.stores)))
         .add_service(SecretsServer::new(GivenSecrets(offer.secrets)));
     // After the last connection tonic would shut down, so another one is always expected.
-    let incoming = tokio_stream::once(Ok::<_, std::io::Error>(Io(reverse)));
+    let incoming = tokio_stream::once(Ok::<_, std::io::Error>(io));
     let incoming = incoming.chain(tokio_stream::pending());
     // The build notices by itself when its session ends early, and says so.
     let _ = router.serve_with_incoming(incoming).await;
@@ -197,8 +205,18 @@ impl Secrets for GivenSecrets {
     }
 }
 
-/// Makes either kind of byte stream one that tonic can serve.
-struct Io(Reverse);
+/// Makes either kind of byte stream one that tonic can serve, until the session is over.
+struct Io {
+    reverse: Reverse,
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Io {
+    /// Whether the session is over; else `context` is woken when it is.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        self.over.as_mut().poll(context).is_ready()
+    }
+}
 
 impl Connected for Io {
     type ConnectInfo = ();
@@ -211,9 +229,12 @@ impl AsyncRead for Io {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        match &mut self.0 {
+        if self.is_over(context) {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.reverse {
             Reverse::Upgraded(io) => Pin::new(io).poll_read(context, buffer),
-            Reverse::Tunnel(io) => Pin::new(io).poll_read(context, buffer),
+            Reverse::Tunnel { stream: io, .. } => Pin::new(io).poll_read(context, buffer),
         }
     }
 }
@@ -224,9 +245,12 @@ impl AsyncWrite for Io {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        match &mut self.0 {
+        if self.is_over(context) {
+            return Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()));
+        }
+        match &mut self.reverse {
             Reverse::Upgraded(io) => Pin::new(io).poll_write(context, bytes),
-            Reverse::Tunnel(io) => Pin::new(io).poll_write(context, bytes),
+            Reverse::Tunnel { stream: io, .. } => Pin::new(io).poll_write(context, bytes),
         }
     }
 
@@ -236,16 +260,19 @@ impl AsyncWrite for Io {
         context: &mut Context<'_>,
         pieces: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        match &mut self.0 {
+        if self.is_over(context) {
+            return Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()));
+        }
+        match &mut self.reverse {
             Reverse::Upgraded(io) => Pin::new(io).poll_write_vectored(context, pieces),
-            Reverse::Tunnel(io) => Pin::new(io).poll_write_vectored(context, pieces),
+            Reverse::Tunnel { stream: io, .. } => Pin::new(io).poll_write_vectored(context, pieces),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.0 {
+        match &self.reverse {
             Reverse::Upgraded(io) => io.is_write_vectored(),
-            Reverse::Tunnel(io) => io.is_write_vectored(),
+            Reverse::Tunnel { stream: io, .. } => io.is_write_vectored(),
         }
     }
 
@@ -253,9 +280,9 @@ impl AsyncWrite for Io {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.reverse {
             Reverse::Upgraded(io) => Pin::new(io).poll_flush(context),
-            Reverse::Tunnel(io) => Pin::new(io).poll_flush(context),
+            Reverse::Tunnel { stream: io, .. } => Pin::new(io).poll_flush(context),
         }
     }
 
@@ -263,9 +290,9 @@ impl AsyncWrite for Io {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.reverse {
             Reverse::Upgraded(io) => Pin::new(io).poll_shutdown(context),
-            Reverse::Tunnel(io) => Pin::new(io).poll_shutdown(context),
+            Reverse::Tunnel { stream: io, .. } => Pin::new(io).poll_shutdown(context),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bollard_buildkit_proto::fsutil::types::{Packet, packet::PacketType};
 use bollard_buildkit_proto::health::HealthCheckRequest;
@@ -34,6 +35,8 @@ struct Seen {
     secret: Mutex<Vec<u8>>,
     shared_key: Mutex<String>,
     done: Notify,
+    /// The session no longer answers.
+    over: Notify,
 }
 
 #[derive(Clone, Default)]
@@ -101,8 +104,11 @@ impl Control for Fake {
         let (sender, outgoing) = mpsc::channel(4);
         tokio::spawn(async move {
             while let Some(Ok(message)) = incoming.next().await {
-                writer.write_all(&message.data).await.unwrap();
+                if writer.write_all(&message.data).await.is_err() {
+                    return;
+                }
             }
+            writer.shutdown().await.unwrap();
         });
         tokio::spawn(async move {
             let mut buffer = vec![0; 1 << 16];
@@ -121,8 +127,14 @@ impl Control for Fake {
                 async move { io.ok_or_else(|| std::io::Error::other("once")) }
             });
             let endpoint = Endpoint::from_static("http://session");
-            call_back(endpoint.connect_with_connector(connector).await.unwrap(), &seen).await;
+            let channel = endpoint.connect_with_connector(connector).await.unwrap();
+            call_back(channel.clone(), &seen).await;
             seen.done.notify_one();
+            let mut health = HealthClient::new(channel);
+            while health.check(HealthCheckRequest::default()).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            seen.over.notify_one();
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
@@ -226,6 +238,8 @@ async fn a_build_serves_its_files_and_secrets_through_the_tunnel() {
         ..Default::default()
     };
     let outcome = build(&connection, &request, None).await.unwrap();
+    let over = tokio::time::timeout(Duration::from_secs(10), fake.seen.over.notified()).await;
+    over.expect("the session is served after its build");
     assert_eq!(outcome.failure, None);
     assert_eq!(outcome.exporter_response["filename"], "Dockerfile");
     assert_eq!(outcome.trace.vertices[0].name, "[2/2] RUN x");
