@@ -170,11 +170,16 @@ async fn a_client_that_broke_off_can_resume_from_what_arrived() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(range, "0-4");
+    // Nobody may go on with it, and it crossed all the same.
+    let pushed = |kind| f.registry.meter().snapshot().count(Direction::Push, kind);
+    assert_eq!((pushed(Kind::Other).requests, pushed(Kind::Other).bytes), (2, Bytes(5)));
     let digest = Digest::of(b"helloworld");
     let rest = [("Content-Range", "5-9")];
     assert_eq!(f.send("PATCH", &upload, &rest, "world").await.status(), 202);
     let put = f.send("PUT", &format!("{upload}?digest={digest}"), &[], "").await;
     assert_eq!(put.status(), 201);
+    assert_eq!((pushed(Kind::Layer).requests, pushed(Kind::Layer).bytes), (2, Bytes(5)));
+    assert_eq!(f.registry.meter().snapshot().pushed(), Bytes(10));
 }
 
 #[tokio::test]

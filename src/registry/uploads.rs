@@ -1,7 +1,8 @@
 //! Uploads of blobs: at once, in parts, resumed, cancelled, or replaced by a mount.
 //!
 //! An upload lives in memory and in one temporary file, so it does not outlive the registry.
-//! Its bytes are metered when it ends, under the blob it became.
+//! Its bytes are metered when it ends, under the blob it became, or when one of its requests breaks
+//! off: nobody may ever go on with it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,11 +35,35 @@ struct Upload {
     incoming: Option<Incoming>,
 }
 
+impl Upload {
+    /// Books what was counted since the last time.
+    fn book(&mut self, subject: Subject) {
+        let count = std::mem::take(&mut self.count);
+        if count != Count::default() {
+            self.meter.count(Some(&self.repository), Direction::Push, subject, count);
+        }
+    }
+}
+
 impl Drop for Upload {
     fn drop(&mut self) {
         if self.incoming.is_some() {
-            let other = Subject::Kind(Kind::Other);
-            self.meter.count(Some(&self.repository), Direction::Push, other, self.count);
+            self.book(Subject::Kind(Kind::Other));
+        }
+    }
+}
+
+/// A request whose body arrives. Where that ends early, by an error or because nobody waits for it
+/// any more, what the upload came to is booked as of no blob.
+struct Arriving<'a> {
+    upload: &'a mut Upload,
+    whole: bool,
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.upload.book(Subject::Kind(Kind::Other));
         }
     }
 }
@@ -162,10 +187,13 @@ async fn take(upload: &mut Upload, request: Request<RequestBody>) -> Result<(), 
             return Err(invalid());
         }
     }
-    let Upload { incoming: Some(incoming), count, .. } = upload else {
+    let mut arriving = Arriving { upload, whole: false };
+    let Upload { incoming: Some(incoming), count, .. } = &mut *arriving.upload else {
         return Err(Problem::upload_unknown());
     };
-    receive(request.into_body(), incoming, count).await
+    receive(request.into_body(), incoming, count).await?;
+    arriving.whole = true;
+    Ok(())
 }
 
 fn finish(shared: &Shared, upload: &mut Upload, digest: &Digest) -> Result<Reply, Problem> {
@@ -175,7 +203,7 @@ fn finish(shared: &Shared, upload: &mut Upload, digest: &Digest) -> Result<Reply
         Ok(_) => Subject::Blob(digest.clone()),
         Err(_) => Subject::Kind(Kind::Other),
     };
-    shared.meter.count(Some(&upload.repository), Direction::Push, subject, upload.count);
+    upload.book(subject);
     shared.meter.event(&upload.repository, Action::Pushed, digest, published?);
     Ok(created(&upload.repository, digest))
 }
