@@ -394,4 +394,53 @@ mod tests {
         assert!(asked[0].starts_with("DELETE /containers/one?"), "{asked:?}");
         assert!(asked[1].starts_with("DELETE /containers/other?") && asked.len() == 2);
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_carries_bytes_to_a_docker_on_tcp_outlives_the_container_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("behind.sock");
+        let asked = serve(&socket, |_, _| Answer::Json(204, serde_json::Value::Null));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut behind = tokio::net::UnixStream::connect(&socket).await.unwrap();
+                tokio::spawn(async move {
+                    tokio::io::copy_bidirectional(&mut stream, &mut behind).await
+                });
+            }
+        });
+        let run = folder.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        let host = docker::over_tcp(&run, &authority, None).await.unwrap();
+        let guard = Guard::new(&host.socket, "one".to_owned());
+        let container = Container { guard, start_time: Nanos(0), bridge: None };
+        let place = Place {
+            cache_dir: run.clone(),
+            run_root: run,
+            registry: None,
+            own_images: vec![],
+            allow_prune: false,
+            tls: None,
+        };
+        let terms = Terms {
+            fresh: Fresh::New,
+            mirrored: false,
+            local: true,
+            host_network: false,
+            docker_api: false,
+        };
+        drop(ContainerEngines {
+            looked_at: Mutex::new(Some(container)),
+            host,
+            address: EngineAddress::container(),
+            name: String::new(),
+            image: String::new(),
+            place,
+            terms,
+            next: AtomicU32::new(0),
+        });
+        let asked = asked.lock().unwrap();
+        assert!(asked.iter().any(|asked| asked.starts_with("DELETE /containers/one")), "{asked:?}");
+    }
 }
