@@ -1,7 +1,7 @@
 //! Where a real registry is, as a user writes it: `[http://|https://]HOST[:PORT]/REPOSITORY`.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -41,8 +41,7 @@ pub enum RemoteAddressError {
 impl RemoteAddress {
     /// Whether the host is this machine, by name or address.
     pub fn is_loopback(&self) -> bool {
-        let host = self.host.rsplit_once(':').map_or(&*self.host, |(name, _)| name);
-        host == "localhost" || host.starts_with("127.") || host == "[::1]"
+        is_loopback(&self.host)
     }
 
     /// The host that is connected to.
@@ -85,6 +84,16 @@ impl FromStr for RemoteAddress {
         let repository = repository.trim_end_matches('/').parse().map_err(|_| form())?;
         Ok(Self { tls, host: host.to_owned(), repository })
     }
+}
+
+/// Whether `HOST` or `HOST:PORT` is this machine: only an address can begin with `127.` and be that.
+pub fn is_loopback(authority: &str) -> bool {
+    let name = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    let name = name.unwrap_or_default();
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether this is `HOST` or `HOST:PORT`, and no folder of Docker Hub, which has neither dot nor port.
@@ -140,6 +149,14 @@ mod tests {
         let hub = parsed("docker.io/me/cache").unwrap();
         assert_eq!((hub.connected(), hub.is_loopback()), (HUB, false));
         assert!(parsed("https://[::1]:5000/a").unwrap().is_loopback());
+        for near in ["localhost", "localhost:5000", "127.0.0.1", "127.9.0.1:5", "[::1]", "[::1]:5"]
+        {
+            assert!(is_loopback(near), "{near}");
+        }
+        for far in ["127.evil.example", "127.0.0.1.evil.example:5", "localhost.a", "[::2]", "h.io"]
+        {
+            assert!(!is_loopback(far), "{far}");
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, WWW_AUTHE
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use super::address::RemoteAddress;
+use super::address::{RemoteAddress, is_loopback};
+use super::answer::small;
 use super::challenge::Challenge;
 use super::error::{RelayError, reason};
 use super::silence::{Watch, answered};
@@ -324,8 +325,7 @@ impl Client {
     /// A password may cross this machine in the clear, and no other.
     fn guard_password(&self, url: &Url) -> Result<(), RelayError> {
         let host = url.host_str().unwrap_or_default();
-        let near = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-        if url.scheme() == "https" || near || self.login == Credentials::default() {
+        if url.scheme() == "https" || is_loopback(host) || self.login == Credentials::default() {
             return Ok(());
         }
         Err(RelayError::PlainPassword { host: host.to_owned() })
@@ -386,7 +386,7 @@ impl Client {
             }
             return Err(RelayError::LoginRefused { host, status: status.as_u16() });
         }
-        let bytes = reply.bytes().await.map_err(|_| unreadable())?;
+        let bytes = small(reply).await.map_err(|_| unreadable())?;
         let granted: Granted = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
         let value = match granted.token.is_empty() {
             true => granted.access_token,

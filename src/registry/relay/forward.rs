@@ -216,18 +216,9 @@ pub fn copied(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 }
 
 /// An answer that must be small, in memory.
-pub async fn small(relay: &Relay, mut answer: Response) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
-    let broken = |reason: String| RelayError::Unreachable { host: relay.client.host(), reason };
-    loop {
-        let piece = answer.chunk().await;
-        let piece = piece.map_err(|e| broken(super::error::reason(&e.without_url())))?;
-        let Some(piece) = piece else { return Ok(bytes) };
-        bytes.extend_from_slice(&piece);
-        if bytes.len() > MANIFEST_LIMIT {
-            return Err(broken(format!("it sent more than {MANIFEST_LIMIT} bytes")).into());
-        }
-    }
+pub async fn small(relay: &Relay, answer: Response) -> Result<Vec<u8>, Problem> {
+    let broken = |reason| RelayError::Unreachable { host: relay.client.host(), reason };
+    Ok(super::answer::small(answer).await.map_err(broken)?)
 }
 
 /// The real registry's refusal in its own words, without what an engine must not see.

@@ -7,6 +7,7 @@
 //! them apart.
 
 mod address;
+mod answer;
 mod challenge;
 mod clear;
 mod client;
@@ -37,7 +38,8 @@ use super::route::Target;
 use super::{CacheSize, Digest, Reference, RepositoryName};
 use crate::credentials::Credentials;
 
-pub use address::{RemoteAddress, RemoteAddressError};
+pub use address::{RemoteAddress, RemoteAddressError, is_loopback};
+pub use answer::small;
 pub use clear::Cleared;
 pub use error::RelayError;
 pub use preflight::Accepts;
@@ -58,7 +60,7 @@ pub struct Relay {
     client: client::Client,
     ledger: ledger::Ledger,
     sessions: push::Sessions,
-    /// What the names of the run's own repositories begin with.
+    /// What the names of the run's own repositories begin with, before the round's number.
     ours: String,
     /// Nothing until it has been tried out to the end.
     accepts: OnceLock<Accepts>,
@@ -67,7 +69,7 @@ pub struct Relay {
 impl Relay {
     /// Finds the registry, and pushes nothing.
     ///
-    /// The run's repositories are those whose name begins with `ours`. `run` makes its tags unique,
+    /// The run's repositories are those whose name begins with `ours` and a number. `run` makes its tags unique,
     /// and `list` is the file in which they are written down.
     pub async fn connect(
         remote: &Remote,
@@ -97,7 +99,9 @@ impl Relay {
 
     /// Whether requests about `repository` go to the real registry.
     pub(super) fn serves(&self, repository: &RepositoryName) -> bool {
-        repository.as_str().starts_with(&self.ours)
+        // A base image may be of a namespace that is called like the scenario.
+        let round = repository.as_str().strip_prefix(&self.ours).and_then(|r| r.split_once('/'));
+        round.is_some_and(|(round, _)| round.parse::<u32>().is_ok())
     }
 
     /// What `repository` holds, and how much of it no tag leads to.

@@ -10,6 +10,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Response, Url};
 use serde::Deserialize;
 
+use super::answer::{json_of, small};
 use super::client::{Client, Payload};
 use super::error::RelayError;
 use crate::registry::Digest;
@@ -18,6 +19,9 @@ use crate::registry::reply::DOCKER_CONTENT_DIGEST;
 
 /// A repository whose tags fill more pages than this is not read to its end.
 const PAGES: usize = 100;
+/// Nor are more manifests asked for than this, or more digests kept: indexes may name indexes.
+const MANIFESTS: usize = 10_000;
+const DIGESTS: usize = 1_000_000;
 
 /// Every kind of manifest that a tag may lead to; a registry converts what is not accepted, or hides it.
 const KINDS: &str = "application/vnd.oci.image.manifest.v1+json, \
@@ -65,9 +69,22 @@ pub async fn reached(
     client: &Client,
     tags: Vec<String>,
 ) -> Result<Option<BTreeSet<Digest>>, RelayError> {
+    reached_within(client, tags, MANIFESTS).await
+}
+
+/// The same, unless more than `manifests` were to be asked for.
+pub async fn reached_within(
+    client: &Client,
+    tags: Vec<String>,
+    manifests: usize,
+) -> Result<Option<BTreeSet<Digest>>, RelayError> {
     let mut reached = BTreeSet::new();
-    let mut asked = tags;
+    let (mut asked, mut answered) = (tags, 0);
     while let Some(reference) = asked.pop() {
+        answered += 1;
+        if answered > manifests || reached.len() > DIGESTS {
+            return Ok(None);
+        }
         let url = client.url(&format!("manifests/{reference}"))?;
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(KINDS))]);
         let reply = client.send(Method::GET, url, headers, Payload::none()).await?;
@@ -79,7 +96,7 @@ pub async fn reached(
         }
         let said = reply.headers().get(DOCKER_CONTENT_DIGEST).and_then(|v| v.to_str().ok());
         reached.extend(said.and_then(|digest| digest.parse::<Digest>().ok()));
-        let Ok(bytes) = reply.bytes().await else { return Ok(None) };
+        let Ok(bytes) = small(reply).await else { return Ok(None) };
         reached.insert(Digest::of(&bytes));
         let Ok(manifest) = Manifest::parse(&bytes) else { continue };
         for child in manifest.children() {
@@ -90,9 +107,4 @@ pub async fn reached(
         }
     }
     Ok(Some(reached))
-}
-
-/// An answer's JSON, where it is what is expected.
-pub async fn json_of<T: for<'a> Deserialize<'a>>(reply: Response) -> Option<T> {
-    serde_json::from_slice(&reply.bytes().await.ok()?).ok()
 }

@@ -10,11 +10,12 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::answer::json_of;
 use super::clear::{Deleted, delete};
 use super::client::{Client, Payload};
 use super::error::RelayError;
 use super::ledger::Ledger;
-use super::others::{json_of, tags};
+use super::others::tags;
 use crate::registry::Digest;
 use crate::registry::manifest::{CACHE_CONFIG, INDEX};
 

@@ -355,3 +355,30 @@ async fn tags_are_read_to_the_last_page() {
     front.rule(|_, path| path.contains("/tags/list").then_some(REFUSED));
     assert_eq!(others::tags(&run.relay.client).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn indexes_that_name_indexes_are_followed_only_so_far() {
+    let front = Front::start().await;
+    let run = Run::ready(&front, "a").await;
+    let blob = run.push_blob(b"blob").await;
+    let innermost = run.push("one", IMAGE, &image(&blob, 1)).await;
+    let nested = run.push("two", INDEX, &index(&innermost, 2)).await;
+    let child = json!({ "mediaType": INDEX, "digest": nested, "size": 4 });
+    let outer = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [child] });
+    run.push("three", INDEX, &outer).await;
+    let reached = async |manifests| {
+        let tags = vec![run.real("three").to_string()];
+        others::reached_within(&run.relay.client, tags, manifests).await.expect("answers")
+    };
+    assert!(reached(2).await.expect("all of it").contains(&innermost));
+    assert_eq!(reached(1).await, None);
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_called_like_the_scenario_is_not_the_runs_own() {
+    let front = Front::start().await;
+    let run = Run::ready(&front, "a").await;
+    let serves = |name: &str| run.relay.serves(&name.parse().expect("name"));
+    assert!(serves("s/r0/l0/x") && serves("s/r12/x"));
+    assert!(!serves("s/redis") && !serves("s/r0") && !serves("s/r/x") && !serves("t/r0/x"));
+}

@@ -14,6 +14,9 @@ pub struct Descriptor {
     pub digest: String,
     #[serde(rename = "mediaType", default)]
     pub media_type: String,
+    /// In bytes.
+    #[serde(default)]
+    pub size: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,8 +114,9 @@ pub fn adopt(folder: &Path, image: &OciImage) -> std::io::Result<()> {
     std::fs::write(name(&image.config.0), &image.config.1)?;
     write_blob(folder, &image.manifest)?;
     let digest = image.manifest_digest.clone();
-    let descriptor = Descriptor { digest, media_type: MANIFEST_TYPE.to_owned() };
-    write_index(folder, &descriptor, image.manifest.len(), None)
+    let size = image.manifest.len() as u64;
+    let descriptor = Descriptor { digest, media_type: MANIFEST_TYPE.to_owned(), size };
+    write_index(folder, &descriptor, None)
 }
 
 /// Adds a small blob to a layout.
@@ -120,12 +124,11 @@ pub fn write_blob(folder: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::write(blob(folder, &Digest::of(bytes)), bytes)
 }
 
-/// Makes `image`, of `size` bytes, the layout's only one; it was picked from `index`, of that media
-/// type, if it was picked at all.
+/// Makes `image` the layout's only one; it was picked from `index`, of that media type, if it was
+/// picked at all.
 pub fn write_index(
     folder: &Path,
     image: &Descriptor,
-    size: usize,
     index: Option<(Digest, String)>,
 ) -> std::io::Result<()> {
     let annotations = index.map(|(digest, kind)| {
@@ -133,7 +136,9 @@ pub fn write_index(
     });
     let text = serde_json::json!({
         "schemaVersion": 2,
-        "manifests": [{"mediaType": image.media_type, "digest": image.digest, "size": size}],
+        "manifests": [
+            {"mediaType": image.media_type, "digest": image.digest, "size": image.size},
+        ],
         "annotations": annotations.unwrap_or_else(|| serde_json::json!({})),
     });
     std::fs::write(folder.join("index.json"), text.to_string())

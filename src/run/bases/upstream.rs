@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::layout::{self, Descriptor, Manifest};
 use super::reference::ImageReference;
 use crate::engine::image::architecture;
+use crate::registry::relay::{is_loopback, small};
 use crate::registry::{Digest, Reference};
 
 /// How long a registry may take to answer at all before it is out of reach.
@@ -27,8 +28,6 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
-/// Manifests larger than this are refused, as registries do.
-const MANIFEST_LIMIT: usize = 4 << 20;
 
 /// The registries of one run, and which of them did not answer.
 #[derive(Debug, Default)]
@@ -109,10 +108,14 @@ impl Upstream {
         };
         let parsed: Manifest = repository.parse(&manifest)?;
         for part in parsed.layers.iter().chain([&parsed.config]) {
-            repository.blob(&part.digest, folder).await?;
+            repository.blob(part, folder).await?;
         }
-        let image = Descriptor { digest: Digest::of(&manifest).to_string(), media_type: kind };
-        layout::write_index(folder, &image, manifest.len(), index).map_err(write(folder))
+        let image = Descriptor {
+            digest: Digest::of(&manifest).to_string(),
+            media_type: kind,
+            size: manifest.len() as u64,
+        };
+        layout::write_index(folder, &image, index).map_err(write(folder))
     }
 
     async fn reach(&self, reference: &ImageReference) -> Result<Repository, UpstreamError> {
@@ -125,9 +128,8 @@ impl Upstream {
         if let Some(reason) = known().get(&host).cloned() {
             return Err(UpstreamError::OutOfReach { host, reason });
         }
-        let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
         // As Docker does: no TLS on this machine, and no proxy on the way to it.
-        let loopback = name == "localhost" || name.starts_with("127.");
+        let loopback = is_loopback(&host);
         let scheme = if loopback { "http" } else { "https" };
         let mut builder =
             Client::builder().connect_timeout(REACH).read_timeout(SILENCE).user_agent("cachefrom");
@@ -160,26 +162,21 @@ struct Repository {
 impl Repository {
     async fn manifest(&mut self, wanted: &str) -> Result<(Vec<u8>, String), UpstreamError> {
         let url = format!("{}/manifests/{wanted}", self.base);
-        let mut response = self.get(&url, MANIFESTS).await?;
+        let response = self.get(&url, MANIFESTS).await?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().to_owned();
-        let mut bytes = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(broken(&url))? {
-            bytes.extend_from_slice(&piece);
-            if bytes.len() > MANIFEST_LIMIT {
-                let reason = format!("a manifest of more than {MANIFEST_LIMIT} bytes");
-                return Err(UpstreamError::Broken { url, reason });
-            }
-        }
+        let bytes =
+            small(response).await.map_err(|reason| UpstreamError::Broken { url, reason })?;
         Ok((bytes, kind))
     }
 
-    /// Streams a blob into the layout, unless it is there.
-    async fn blob(&mut self, digest: &str, folder: &Path) -> Result<(), UpstreamError> {
+    /// Streams a blob into the layout, unless it is there: no byte more than `part` says.
+    async fn blob(&mut self, part: &Descriptor, folder: &Path) -> Result<(), UpstreamError> {
+        let Descriptor { digest, size, .. } = part;
         let url = format!("{}/blobs/{digest}", self.base);
         let wrong = |found: String| UpstreamError::WrongContent {
             url: url.clone(),
-            wanted: digest.to_owned(),
+            wanted: digest.clone(),
             found,
         };
         let parsed = digest.parse::<Digest>().map_err(|error| wrong(error.to_string()))?;
@@ -189,8 +186,10 @@ impl Repository {
         }
         let mut response = self.get(&url, "*/*").await?;
         let mut file = std::fs::File::create(&path).map_err(write(&path))?;
-        let mut hash = Sha256::new();
+        let (mut hash, mut left) = (Sha256::new(), *size);
         while let Some(piece) = response.chunk().await.map_err(broken(&url))? {
+            let rest = left.checked_sub(piece.len() as u64);
+            left = rest.ok_or_else(|| wrong(format!("more than its {size} bytes")))?;
             hash.update(&piece);
             file.write_all(&piece).map_err(write(&path))?;
         }
@@ -235,7 +234,8 @@ impl Repository {
         if !response.status().is_success() {
             return Err(UpstreamError::Refused { url: url.clone(), status: response.status() });
         }
-        let body = response.bytes().await.map_err(broken(url))?;
+        let broken = |reason| UpstreamError::Broken { url: url.clone(), reason };
+        let body = small(response).await.map_err(broken)?;
         let token: Token = self.parse(&body)?;
         Ok(if token.token.is_empty() { token.access_token } else { token.token })
     }
@@ -354,6 +354,18 @@ mod tests {
             assert_eq!(served, child.to_string());
             assert!(own.manifest(&repository, &reference.wanted).unwrap().is_some(), "{written}");
         }
+        let lying = serde_json::json!({
+            "schemaVersion": 2, "mediaType": kind,
+            "config": describe(&config, 2), "layers": [describe(&layer, 4)],
+        });
+        let lying = lying.to_string().into_bytes();
+        upstream.put_manifest(&name, &"lying".parse().unwrap(), kind, &lying).unwrap();
+        let reference = format!("{}/team/base:lying", upstream.address());
+        let folder = tempfile::tempdir().unwrap();
+        layout::create(folder.path()).unwrap();
+        let reference = ImageReference::parse(&reference).unwrap();
+        let error = Upstream::default().pull(&reference, folder.path()).await.unwrap_err();
+        assert!(error.to_string().contains("sent more than its 4 bytes"), "{error}");
         let missing = format!("{}/team/base:2", upstream.address());
         let folder = tempfile::tempdir().unwrap();
         layout::create(folder.path()).unwrap();
