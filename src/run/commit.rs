@@ -5,6 +5,25 @@
 use crate::history::{History, HistoryError, ScriptedCommit};
 use crate::journal::{CommitRecord, FileChange};
 
+/// The text of the Dockerfile at `path` of the commit at `index`; none where it has none.
+///
+/// One that is called `Dockerfile` may be called `dockerfile` too, as BuildKit has it
+/// (`frontend/dockerui/config.go`, `ReadEntrypoint`).
+pub(super) fn dockerfile(
+    history: &History,
+    index: usize,
+    path: &str,
+) -> Result<Option<String>, HistoryError> {
+    let mut content = history.file(index, path)?;
+    if content.is_none()
+        && let Some(folder) = path.strip_suffix("Dockerfile")
+        && (folder.is_empty() || folder.ends_with('/'))
+    {
+        content = history.file(index, &format!("{folder}dockerfile"))?;
+    }
+    Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
+}
+
 /// `dockerfile` is the path of the scenario's Dockerfile in the tree.
 pub(super) fn record(
     history: &History,
@@ -32,8 +51,35 @@ pub(super) fn record(
         merged: commit.merged.clone(),
         tagged: commit.tagged,
         args: commit.args.clone(),
-        dockerfile: text(dockerfile)?,
+        dockerfile: self::dockerfile(history, commit.index, dockerfile)?,
         dockerignore,
         changes: changes.collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Written;
+
+    #[test]
+    fn a_dockerfile_in_lower_case_is_found_as_buildkit_finds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::create_dir_all(source.join("docker")).unwrap();
+        let text = "FROM busybox\n";
+        std::fs::write(source.join("docker/dockerfile"), text).unwrap();
+        let scenario = folder.path().join("a.toml");
+        let toml = "schema = 1\nname = 'a'\nsource = 'source'\n[build]\n\
+                    dockerfile = 'docker/Dockerfile'\n[[commit]]\nmessage = 'first'\n";
+        std::fs::write(&scenario, toml).unwrap();
+        let loaded = crate::scenario::load(&scenario).unwrap();
+        let history = History::script(&loaded, Written::NOTHING, folder.path()).unwrap();
+        let commit = &history.commits()[0];
+        let recorded = record(&history, commit, "docker/Dockerfile").unwrap();
+        assert_eq!(recorded.dockerfile.as_deref(), Some(text));
+        for other in ["docker/ADockerfile", "Dockerfile", "docker/Other"] {
+            assert_eq!(dockerfile(&history, 0, other).unwrap(), None, "{other}");
+        }
+    }
 }

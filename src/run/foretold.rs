@@ -13,6 +13,7 @@ use crate::history::{History, HistoryError, ScriptedCommit};
 use crate::scenario::format::Edit;
 use crate::scenario::{Loaded, Part, blame, did_you_mean};
 
+use super::commit::dockerfile;
 use super::{Options, RunError, commits_of};
 
 /// What to know about the commits of `history` that are played, a sentence each, or what is wrong
@@ -26,7 +27,7 @@ pub fn foretold(
     let path = &loaded.scenario.build.dockerfile;
     let mut declared: BTreeSet<String> = BTreeSet::new();
     for commit in played {
-        let text = match text(history, commit, path)? {
+        let text = match dockerfile(history, commit.index, path)? {
             Some(text) => text,
             None if options.replay.is_some() => continue,
             None if is_link(history, commit, path)? => return Ok(vec![]),
@@ -39,19 +40,6 @@ pub fn foretold(
         declared.extend(dockerfile.declared_args().map(str::to_owned));
     }
     Ok(undeclared(loaded, options, played.len(), &declared))
-}
-
-fn text(
-    history: &History,
-    commit: &ScriptedCommit,
-    path: &str,
-) -> Result<Option<String>, HistoryError> {
-    let mut content = history.file(commit.index, path)?;
-    // As BuildKit does (`frontend/dockerui/config.go`, `ReadEntrypoint`).
-    if content.is_none() && path == "Dockerfile" {
-        content = history.file(commit.index, "dockerfile")?;
-    }
-    Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
 }
 
 /// Whether `path` is a symlink of the commit or goes through one: the engine follows it.

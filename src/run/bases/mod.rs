@@ -136,8 +136,9 @@ fn named(setup: &Setup<'_>, commits: usize) -> Result<Named, HistoryError> {
 }
 
 fn dockerfile_of(setup: &Setup<'_>, index: usize) -> Result<Option<Dockerfile>, HistoryError> {
-    let file = setup.history.file(index, &setup.loaded.scenario.build.dockerfile)?;
-    Ok(file.map(|file| dockerfile::parse(&String::from_utf8_lossy(&file))))
+    let path = &setup.loaded.scenario.build.dockerfile;
+    let text = super::commit::dockerfile(setup.history, index, path)?;
+    Ok(text.map(|text| dockerfile::parse(&text)))
 }
 
 /// An image that the run's registry has.
