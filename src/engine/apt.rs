@@ -96,12 +96,13 @@ pub async fn unpack(
     let downloads = work.join(packages.join("+"));
     fs::create_dir_all(&downloads).map_err(at("create", &downloads))?;
     // Even as root: the download directory is ours alone.
-    let mut options = vec!["APT::Sandbox::User=root".to_owned()];
+    let mut options = vec!["-oAPT::Sandbox::User=root".to_owned()];
     if let From::Suite(source) = from {
         options.extend(private_state(source, work)?);
-        run(apt_get(&options).arg("update").arg("-qq")).await?;
+        run(Command::new("apt-get").args(&options).arg("update").arg("-qq")).await?;
     }
-    let mut download = apt_get(&options);
+    let mut download = Command::new("apt-get");
+    download.args(&options);
     download.arg("-qq").arg("download").args(packages).current_dir(&downloads);
     run(&mut download).await?;
     for entry in fs::read_dir(&downloads).map_err(at("list", &downloads))?.flatten() {
@@ -159,14 +160,14 @@ pub(crate) async fn run(command: &mut Command) -> Result<String, EngineError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn apt_get(options: &[String]) -> Command {
-    let mut command = Command::new("apt-get");
-    for option in options {
-        command.arg("-o").arg(option);
-    }
-    command
-}
+/// Hooks of the machine's configuration would run for lists that are not the machine's. They are
+/// cleared by a file of the command line, since no other is read after the machine's own, and an
+/// option that is set to nothing leaves the entries of its list as they are.
+const NO_HOOKS: &str = "#clear APT::Update::Pre-Invoke;\n\
+                        #clear APT::Update::Post-Invoke;\n\
+                        #clear APT::Update::Post-Invoke-Success;\n";
 
+/// The arguments with which apt keeps `source` and all it knows of it below `work`.
 fn private_state(source: &Source, work: &Path) -> Result<Vec<String>, EngineError> {
     let state = work.join("state");
     let cache = work.join("cache");
@@ -177,15 +178,16 @@ fn private_state(source: &Source, work: &Path) -> Result<Vec<String>, EngineErro
     fs::write(&status, "").map_err(at("write", &status))?;
     let list = work.join("sources.list");
     fs::write(&list, source.line() + "\n").map_err(at("write", &list))?;
+    let no_hooks = work.join("apt.conf");
+    fs::write(&no_hooks, NO_HOOKS).map_err(at("write", &no_hooks))?;
     Ok(vec![
-        format!("Dir::State={}", state.display()),
-        format!("Dir::State::status={}", status.display()),
-        format!("Dir::Cache={}", cache.display()),
-        format!("Dir::Etc::sourcelist={}", list.display()),
-        "Dir::Etc::sourceparts=-".to_owned(),
-        "Acquire::Languages=none".to_owned(),
-        // Hooks of the machine's configuration would run for lists that are not the machine's.
-        "APT::Update::Post-Invoke-Success=".to_owned(),
+        format!("-c{}", no_hooks.display()),
+        format!("-oDir::State={}", state.display()),
+        format!("-oDir::State::status={}", status.display()),
+        format!("-oDir::Cache={}", cache.display()),
+        format!("-oDir::Etc::sourcelist={}", list.display()),
+        "-oDir::Etc::sourceparts=-".to_owned(),
+        "-oAcquire::Languages=none".to_owned(),
     ])
 }
 
@@ -285,5 +287,29 @@ mod tests {
             source("forky", &["main"]).line(),
             "deb [signed-by=/k.gpg] http://mirror.test/debian forky main"
         );
+    }
+
+    #[tokio::test]
+    async fn no_hook_of_the_machine_runs_for_our_own_lists() {
+        let work = tempfile::tempdir().unwrap();
+        let machine = work.path().join("machine.conf");
+        let hooks = ["Pre-Invoke", "Post-Invoke", "Post-Invoke-Success"];
+        let text = hooks.map(|hook| format!("APT::Update::{hook} {{ \"touch /hook\"; }};\n"));
+        fs::write(&machine, text.concat()).unwrap();
+        let source = Source {
+            uri: "http://mirror.test/debian".to_owned(),
+            suite: "forky".to_owned(),
+            components: vec!["main".to_owned()],
+            signed_by: None,
+        };
+        let options = private_state(&source, work.path()).unwrap();
+        let dump = async |options: &[String]| {
+            let mut dump = Command::new("apt-config");
+            run(dump.args(options).arg("dump").env("APT_CONFIG", &machine)).await.unwrap()
+        };
+        assert!(dump(&[]).await.contains("touch /hook"));
+        let dumped = dump(&options).await;
+        assert!(!dumped.contains("touch /hook"), "{dumped}");
+        assert!(dumped.contains(&format!("{}/sources.list", work.path().display())));
     }
 }

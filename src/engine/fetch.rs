@@ -3,8 +3,9 @@
 //! Releases are tried from the newest known; runc always comes from the machine's own release, which
 //! has it patched for its kernel. A directory exists only when it is complete.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::apt::{self, From, Machine};
 use super::error::at;
@@ -14,6 +15,12 @@ use super::{EngineError, Notice};
 pub(super) const RELEASES: [&str; 2] = ["forky", "trixie"];
 const PACKAGES: [&str; 2] = ["docker.io", "containerd"];
 const PROGRAMS: [&str; 4] = ["dockerd", "containerd", "containerd-shim-runc-v2", "runc"];
+
+/// How often a lock that another process holds is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+const SCRATCH_PREFIX: &str = ".new-";
+/// No fetching takes as long.
+const SCRATCH_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where fetched engines and base images are kept unless another place is asked for:
 /// `$XDG_CACHE_HOME/cachefrom`.
@@ -59,36 +66,52 @@ pub async fn fetch(cache_dir: &Path, notice: Notice<'_>) -> Result<Binaries, Eng
 }
 
 /// A lock that other processes fetching into the same cache wait for.
+///
+/// Asked for again and again, since a thread that waits for it could not be interrupted.
 pub(super) async fn lock(path: &Path) -> Result<File, EngineError> {
-    let path = path.to_owned();
-    let locked = tokio::task::spawn_blocking(move || {
-        let file = File::create(&path).map_err(at("create", &path))?;
-        file.lock().map_err(at("lock", &path))?;
-        Ok(file)
-    });
-    match locked.await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    let file = File::create(path).map_err(at("create", path))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_POLL).await,
+            Err(TryLockError::Error(error)) => return Err(at("lock", path)(error)),
+        }
     }
 }
 
-/// A scratch directory beside what it will become, so that a rename makes it whole at once.
-pub(super) fn scratch(parent: &Path) -> Result<tempfile::TempDir, EngineError> {
-    tempfile::Builder::new().prefix(".new-").tempdir_in(parent).map_err(at("create", parent))
+/// A scratch directory beside what it will become, so that a rename makes it whole at once. Those
+/// that killed runs left there go.
+pub fn scratch(parent: &Path) -> Result<tempfile::TempDir, EngineError> {
+    for entry in fs::read_dir(parent).map_err(at("list", parent))?.flatten() {
+        let ours = entry.file_name().as_encoded_bytes().starts_with(SCRATCH_PREFIX.as_bytes());
+        let modified = entry.metadata().and_then(|found| found.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+        if ours && age.is_some_and(|age| age > SCRATCH_LIFE) {
+            // Another run may be removing it too.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let made = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir_in(parent);
+    made.map_err(at("create", parent))
 }
 
 /// The newest complete engine that was fetched before.
 async fn fetched(engines: &Path) -> Option<Binaries> {
+    let mut found = vec![];
     for release in fs::read_dir(engines).ok()?.flatten() {
         let name = release.file_name().to_string_lossy().into_owned();
         if name.starts_with('.') || !release.path().is_dir() {
             continue;
         }
-        if let Ok(binaries) = binaries_in(&release.path(), &name).await {
-            return Some(binaries);
-        }
+        found.extend(binaries_in(&release.path(), &name).await.ok());
     }
-    None
+    found.into_iter().max_by_key(|binaries| numbers(&binaries.version))
+}
+
+/// The numbers of a version, in their order.
+fn numbers(version: &str) -> Vec<u64> {
+    let digits = version.split(|c: char| !c.is_ascii_digit());
+    digits.filter_map(|number| number.parse().ok()).collect()
 }
 
 async fn fetch_release(
@@ -144,4 +167,63 @@ async fn binaries_in(engine: &Path, name: &str) -> Result<Binaries, EngineError>
     let version = dockerd_version(&dockerd).await?;
     let source = format!("Debian packages, {name}");
     Ok(Binaries { dockerd, directory, version, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn waiting_for_a_lock_can_be_interrupted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let held = runtime.block_on(lock(&path)).unwrap();
+        let waiting = async { tokio::time::timeout(Duration::from_millis(50), lock(&path)).await };
+        assert!(runtime.block_on(waiting).is_err());
+        let (sender, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(runtime);
+            sender.send(()).unwrap();
+        });
+        ended.recv_timeout(Duration::from_secs(10)).expect("the runtime waits for the lock");
+        drop(held);
+    }
+
+    #[test]
+    fn what_killed_runs_left_in_the_making_goes_after_a_day() {
+        let parent = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - SCRATCH_LIFE - Duration::from_secs(60);
+        let [dead, living, other] = [".new-a", ".new-b", "engine"].map(|n| parent.path().join(n));
+        for folder in [&dead, &living, &other] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("file"), "").unwrap();
+        }
+        for folder in [&dead, &other] {
+            File::open(folder).unwrap().set_modified(old).unwrap();
+        }
+        let made = scratch(parent.path()).unwrap();
+        assert!(!dead.exists() && living.exists() && other.exists() && made.path().exists());
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_several_fetched_engines_is_used() {
+        let engines = tempfile::tempdir().unwrap();
+        let versions = ["26.1.5", "28.5.2+dfsg4", "28.10.1", "28.9.9", "25.0.0"];
+        for version in versions {
+            let bin = engines.path().join(format!("a-{version}/bin"));
+            fs::create_dir_all(&bin).unwrap();
+            for program in PROGRAMS {
+                let path = bin.join(program);
+                let text = format!("#!/bin/sh\necho Docker version {version}, build 1\n");
+                fs::write(&path, text).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            }
+        }
+        let found = fetched(engines.path()).await.unwrap();
+        assert_eq!(found.version, "28.10.1");
+    }
 }

@@ -37,7 +37,7 @@ pub mod wire;
 
 pub use address::{AddressError, EngineAddress};
 pub use error::EngineError;
-pub use fetch::cache_dir;
+pub use fetch::{cache_dir, scratch};
 pub use find::{Binaries, find};
 pub use image::{OciImage, oci_image};
 pub use images::{RootfsTar, local_base};

@@ -65,7 +65,7 @@ impl Store {
     pub fn scratch(&self) -> Result<tempfile::TempDir, EngineError> {
         let at = |source| EngineError::File { action: "create", path: self.folder.clone(), source };
         std::fs::create_dir_all(&self.folder).map_err(at)?;
-        tempfile::Builder::new().prefix(".new-").tempdir_in(&self.folder).map_err(at)
+        engine::scratch(&self.folder)
     }
 
     /// Makes `scratch` the image at `folder`, unless another run was faster.
