@@ -28,6 +28,8 @@ pub struct Stage {
     pub name: Option<String>,
     /// The image or stage it starts from, as written.
     pub base: String,
+    /// The place of the stage it starts from, if it is one.
+    pub parent: Option<usize>,
     pub from: Instruction,
     pub instructions: Vec<Instruction>,
 }
@@ -100,8 +102,13 @@ pub struct Place {
     pub instruction: usize,
 }
 
-/// Parses any text.
+/// Parses any text, for a build without build args.
 pub fn parse(text: &str) -> Dockerfile {
+    parse_with(text, &BTreeMap::new())
+}
+
+/// Parses any text, for a build with `args`: a `FROM` may take the name of a stage from them.
+pub fn parse_with(text: &str, args: &BTreeMap<String, String>) -> Dockerfile {
     let (syntax, instructions) = lex::instructions(text);
     let mut dockerfile = Dockerfile { syntax, ..Dockerfile::default() };
     for instruction in instructions {
@@ -112,6 +119,7 @@ pub fn parse(text: &str) -> Dockerfile {
             dockerfile.stages.push(Stage {
                 name: name.map(|name| name.to_lowercase()),
                 base: instruction.words.first().cloned().unwrap_or_default(),
+                parent: None,
                 from: instruction,
                 instructions: vec![],
             });
@@ -120,6 +128,16 @@ pub fn parse(text: &str) -> Dockerfile {
         } else {
             dockerfile.global.push(instruction);
         }
+    }
+    let globals = dockerfile.globals(args);
+    for number in 0..dockerfile.stages.len() {
+        let (earlier, own) = dockerfile.stages.split_at(number);
+        let named = own.first().filter(|own| variables::all_set(&own.base, &globals));
+        let base = named.map(|own| expand(&own.base, &globals).to_lowercase());
+        let parent = base.and_then(|base| {
+            earlier.iter().rposition(|stage| stage.name.as_deref() == Some(base.as_str()))
+        });
+        dockerfile.stages[number].parent = parent;
     }
     dockerfile
 }
@@ -145,10 +163,7 @@ impl Dockerfile {
 
     /// The earlier stage that `stage` starts from.
     pub fn parent_stage(&self, stage: usize) -> Option<usize> {
-        let base = &self.stages.get(stage)?.base;
-        let earlier = self.stages.get(..stage)?;
-        let base = base.to_lowercase();
-        earlier.iter().rposition(|stage| stage.name.as_ref() == Some(&base))
+        self.stages.get(stage)?.parent
     }
 
     /// What `stage` starts from in the end, through the stages before it, with the values of `args` and

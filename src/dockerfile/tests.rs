@@ -94,6 +94,24 @@ fn variables_are_those_that_stand_above() {
 }
 
 #[test]
+fn a_stage_may_start_from_one_that_a_variable_names() {
+    let text =
+        "ARG V=dev\nFROM busybox AS base\nFROM base AS dev\nFROM base AS Prod\nFROM ${V} AS last\n";
+    let parents = |text: &str, args: &[(&str, &str)]| -> Vec<Option<usize>> {
+        let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let dockerfile = parse_with(text, &args.collect());
+        (0..dockerfile.stages.len()).map(|stage| dockerfile.parent_stage(stage)).collect()
+    };
+    assert_eq!(parents(text, &[]), [None, Some(0), Some(0), Some(1)]);
+    assert_eq!(parents(text, &[("V", "PROD")]), [None, Some(0), Some(0), Some(2)]);
+    assert_eq!(parents(text, &[("V", "debian")]), [None, Some(0), Some(0), None]);
+    let unset = text.replace("=dev", "");
+    assert_eq!(parents(&unset, &[])[3], None);
+    let base = parse(text).base_image(3, &BTreeMap::new());
+    assert_eq!(base.as_deref(), Some("busybox"));
+}
+
+#[test]
 fn no_text_makes_it_panic() {
     use rand::{RngExt, SeedableRng};
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(6);

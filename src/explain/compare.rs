@@ -26,7 +26,7 @@ pub struct Revision<'a> {
 impl<'a> Revision<'a> {
     pub fn new(place: usize, commit: &'a CommitRecord) -> Self {
         let text = commit.dockerfile.as_deref().unwrap_or_default();
-        Self { place, dockerfile: dockerfile::parse(text), args: &commit.args }
+        Self { place, dockerfile: dockerfile::parse_with(text, &commit.args), args: &commit.args }
     }
 }
 

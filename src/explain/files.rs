@@ -99,7 +99,8 @@ pub struct Takable {
 impl Takable {
     /// What any stage of `commit`'s Dockerfile takes.
     pub fn of(commit: &CommitRecord) -> Self {
-        let dockerfile = dockerfile::parse(commit.dockerfile.as_deref().unwrap_or_default());
+        let text = commit.dockerfile.as_deref().unwrap_or_default();
+        let dockerfile = dockerfile::parse_with(text, &commit.args);
         let stages = 0..dockerfile.stages.len();
         let wanted =
             stages.flat_map(|stage| steps(&dockerfile, stage)).filter_map(|(place, found)| {

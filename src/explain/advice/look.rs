@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::dockerfile::{self, Dockerfile, Instruction, Place};
-use crate::journal::Header;
+use crate::journal::{CommitRecord, Header};
 use crate::units::Nanos;
 
 use super::super::cause::{Cause, Output, Variable};
@@ -213,8 +213,10 @@ impl<'a> Looks<'a> {
     }
 
     fn dockerfile(&mut self, commit: usize) -> Option<&Dockerfile> {
-        let text = self.header.commits.get(commit)?.dockerfile.as_deref()?;
-        Some(self.dockerfiles.entry(commit).or_insert_with(|| dockerfile::parse(text)))
+        let CommitRecord { dockerfile, args, .. } = self.header.commits.get(commit)?;
+        let text = dockerfile.as_deref()?;
+        let parsed = || dockerfile::parse_with(text, args);
+        Some(self.dockerfiles.entry(commit).or_insert_with(parsed))
     }
 }
 
