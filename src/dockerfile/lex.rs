@@ -28,8 +28,8 @@ pub(super) fn instructions(text: &str) -> (Option<String>, Vec<Instruction>) {
                 continued = push_line(&mut whole, next, escape);
             }
         }
-        let mut instruction = instruction(whole.trim());
-        if matches!(instruction.keyword.as_str(), "RUN" | "COPY" | "ADD") {
+        let mut instruction = instruction(whole.trim(), escape);
+        if opens_heredocs(&instruction) {
             for (name, tabs) in heredoc_names(&instruction.text) {
                 instruction.heredocs.push(lines.heredoc(&name, tabs));
             }
@@ -103,7 +103,7 @@ fn push_line(whole: &mut String, line: &str, escape: char) -> bool {
     }
 }
 
-fn instruction(line: &str) -> Instruction {
+fn instruction(line: &str, escape: char) -> Instruction {
     let (keyword, text) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let keyword = keyword.to_uppercase();
     let text = text.trim().to_owned();
@@ -118,44 +118,73 @@ fn instruction(line: &str) -> Instruction {
         }
     }
     let list = rest.starts_with('[').then(|| serde_json::from_str::<Vec<String>>(rest).ok());
-    let words = list.flatten().unwrap_or_else(|| words(rest));
+    let words = list.flatten().unwrap_or_else(|| words(rest, escape));
     Instruction { keyword, text, flags, words, ..Instruction::default() }
 }
 
-/// The words of a line, quotes removed; what stands inside quotes is not parted.
-pub(super) fn words(text: &str) -> Vec<String> {
-    raw_words(text).iter().map(|word| word.replace(['"', '\''], "")).collect()
+/// The words of a line, quotes removed; what stands inside quotes or is escaped is not parted.
+pub(super) fn words(text: &str, escape: char) -> Vec<String> {
+    parted(text, escape).into_iter().map(|word| word.plain).collect()
 }
 
-fn raw_words(text: &str) -> Vec<String> {
+/// A word as it is written, and without its quotes.
+#[derive(Default)]
+struct Word {
+    raw: String,
+    plain: String,
+}
+
+fn parted(text: &str, escape: char) -> Vec<Word> {
     let mut found = vec![];
-    let mut word = String::new();
+    let mut word = Word::default();
     let mut quote = None;
-    for c in text.chars() {
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
         if quote.is_none() && c.is_whitespace() {
-            if !word.is_empty() {
+            if !word.raw.is_empty() {
                 found.push(std::mem::take(&mut word));
             }
             continue;
         }
+        word.raw.push(c);
         match quote {
+            // Nothing is escaped inside single quotes.
+            _ if c == escape && quote != Some('\'') => {
+                let next = chars.next();
+                word.raw.extend(next);
+                // That of a `$` stays, for whoever fills variables in.
+                let is_quote = next.is_some_and(|next| matches!(next, '"' | '\''));
+                word.plain.extend(Some(c).filter(|_| !is_quote));
+                word.plain.extend(next);
+            }
             Some(open) if open == c => quote = None,
-            None if c == '"' || c == '\'' => quote = Some(c),
-            _ => {}
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            _ => word.plain.push(c),
         }
-        word.push(c);
     }
-    if !word.is_empty() {
+    if !word.raw.is_empty() {
         found.push(word);
     }
     found
 }
 
+/// Whether heredocs may follow, as they do a trigger of those that open them.
+fn opens_heredocs(instruction: &Instruction) -> bool {
+    let opens = |keyword: &str| {
+        ["RUN", "COPY", "ADD"].iter().any(|known| keyword.eq_ignore_ascii_case(known))
+    };
+    match instruction.keyword.as_str() {
+        "ONBUILD" => instruction.text.split_whitespace().next().is_some_and(opens),
+        keyword => opens(keyword),
+    }
+}
+
 /// The names of the heredocs that a line opens, and whether leading tabs are dropped.
 fn heredoc_names(text: &str) -> Vec<(String, bool)> {
     let mut found = vec![];
-    for word in raw_words(text) {
-        let word = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    // Whatever the file's escape character is.
+    for word in parted(text, '\\') {
+        let word = word.raw.trim_start_matches(|c: char| c.is_ascii_digit());
         let Some(rest) = word.strip_prefix("<<") else { continue };
         let (rest, tabs) = rest.strip_prefix('-').map_or((rest, false), |rest| (rest, true));
         let name = rest.replace(['"', '\''], "");

@@ -112,6 +112,29 @@ fn a_stage_may_start_from_one_that_a_variable_names() {
 }
 
 #[test]
+fn a_trigger_opens_heredocs_and_an_escaped_quote_opens_no_quote() {
+    let text = "FROM busybox\nONBUILD run <<EOF\nCOPY x /x\nEOF\nCOPY a /a\n\
+                RUN echo don\\'t && cat <<E2\nRUN inside\nE2\nRUN true\n\
+                ONBUILD LABEL a=<<EOF\nRUN cat '\\' <<E3\nRUN inside\nE3\n";
+    let instructions = &parse(text).stages[0].instructions;
+    let lines: Vec<(usize, usize)> =
+        instructions.iter().map(|found| (found.first_line, found.last_line)).collect();
+    assert_eq!(lines, [(2, 4), (5, 5), (6, 8), (9, 9), (10, 10), (11, 13)]);
+    assert_eq!(instructions[0].heredocs, ["COPY x /x\n"]);
+}
+
+#[test]
+fn words_keep_what_is_escaped_and_quotes_in_other_quotes() {
+    let words = |text: &str| {
+        parse(&format!("FROM a\nENV {text}\n")).stages[0].instructions[0].words.clone()
+    };
+    assert_eq!(words("A=don\\'t B=\"it's\" C=a\\ b"), ["A=don't", "B=it's", "C=a\\ b"]);
+    assert_eq!(words("A=\"a \\\"b\\\" c\" B='\\' C=\\$x"), ["A=a \"b\" c", "B=\\", "C=\\$x"]);
+    let other = parse("# escape=`\nFROM a\nENV A=C:\\ B=`\"b\n");
+    assert_eq!(other.stages[0].instructions[0].words, ["A=C:\\", "B=\"b"]);
+}
+
+#[test]
 fn no_text_makes_it_panic() {
     use rand::{RngExt, SeedableRng};
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(6);

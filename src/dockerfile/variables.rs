@@ -38,7 +38,7 @@ pub(super) fn declare(
         }
         "ENV" => {
             if let Some((name, value)) = instruction.text.split_once(char::is_whitespace) {
-                let value = words(value).join(" ");
+                let value = words(value, '\\').join(" ");
                 values.insert(name.to_owned(), expand(&value, values));
             }
         }
