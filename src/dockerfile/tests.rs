@@ -135,6 +135,26 @@ fn words_keep_what_is_escaped_and_quotes_in_other_quotes() {
 }
 
 #[test]
+fn values_that_double_are_unknown_and_braces_that_go_deep_are_taken_as_written() {
+    let doubling: String = (1..40).map(|n| format!("ENV A{n}=$A{0}$A{0}\n", n - 1)).collect();
+    let text = format!("FROM busybox\nENV A0=xxxxxxxxxxxxxxxx\n{doubling}COPY a$A39 /a\n");
+    let place = Place { stage: 0, instruction: usize::MAX };
+    let values = parse(&text).variables(place, &BTreeMap::new());
+    assert_eq!(values["A10"].len(), 16 << 10);
+    assert!(!values.contains_key("A11") && values["A12"].is_empty(), "unknown");
+    assert!(values.values().map(String::len).sum::<usize>() < 1 << 16);
+    // What is long as it is written stays.
+    let long = "y".repeat(1 << 20);
+    assert_eq!(expand(&format!("{long}$A0"), &values).len(), (1 << 20) + 16);
+
+    let nested = |depth: usize| format!("{}x{}", "${a:-".repeat(depth), "}".repeat(depth));
+    assert_eq!(expand(&nested(20), &BTreeMap::new()), "x");
+    let deep = nested(200_000);
+    assert!(expand(&deep, &BTreeMap::new()).starts_with("${a:-"));
+    assert_eq!(parse(&format!("ARG a\nFROM {deep}\nCOPY a /a\n")).stages.len(), 1);
+}
+
+#[test]
 fn no_text_makes_it_panic() {
     use rand::{RngExt, SeedableRng};
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(6);

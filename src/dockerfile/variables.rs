@@ -1,12 +1,20 @@
 //! `ARG` and `ENV`: what they set, and `$NAME`, `${NAME}`, `${NAME:-word}`, `${NAME:+word}`.
 //!
 //! Other operations (`#`, `%`, `/`) are not done: the value is taken as it is. An unset name is
-//! empty, as in BuildKit (`frontend/dockerfile/shell/lex.go`).
+//! empty, as in BuildKit (`frontend/dockerfile/shell/lex.go`). Surprising: a value that a few lines
+//! double into megabytes is not known here, since any text is accepted and none may fill the memory.
 
 use std::collections::BTreeMap;
 
 use super::Instruction;
 use super::lex::words;
+
+/// How many bytes variables may add to a text. What grows more is taken as it is written, and a
+/// variable of such a value as one that is not set.
+const MOST_ADDED: usize = 1 << 14;
+
+/// How deep braces may stand in each other; what is deeper is taken as it is written.
+const DEEPEST: usize = 32;
 
 /// Adds what an `ARG` or `ENV` sets; other instructions set nothing.
 ///
@@ -22,47 +30,69 @@ pub(super) fn declare(
         "ARG" => {
             for word in &instruction.words {
                 let (name, default) = match word.split_once('=') {
-                    Some((name, default)) => (name, Some(expand(default, values))),
+                    Some((name, default)) => (name, filled(default, values)),
                     None => (word.as_str(), globals.get(word).cloned()),
                 };
-                if let Some(value) = args.get(name).cloned().or(default) {
-                    values.insert(name.to_owned(), value);
+                match args.get(name).cloned().or(default) {
+                    // Without a value it leaves one that was set above.
+                    None if !word.contains('=') => {}
+                    value => set(name, value, values),
                 }
             }
         }
         "ENV" if instruction.words.first().is_some_and(|word| word.contains('=')) => {
-            let before = values.clone();
-            for (name, value) in instruction.words.iter().filter_map(|word| word.split_once('=')) {
-                values.insert(name.to_owned(), expand(value, &before));
-            }
+            // None of them sees what another one sets.
+            let pairs = instruction.words.iter().filter_map(|word| word.split_once('='));
+            let set_now: Vec<_> =
+                pairs.map(|(name, value)| (name, filled(value, values))).collect();
+            set_now.into_iter().for_each(|(name, value)| set(name, value, values));
         }
         "ENV" => {
             if let Some((name, value)) = instruction.text.split_once(char::is_whitespace) {
-                let value = words(value, '\\').join(" ");
-                values.insert(name.to_owned(), expand(&value, values));
+                let value = filled(&words(value, '\\').join(" "), values);
+                set(name, value, values);
             }
         }
         _ => {}
     }
 }
 
-/// `text` with its variables filled in.
+fn set(name: &str, value: Option<String>, values: &mut BTreeMap<String, String>) {
+    match value {
+        Some(value) => values.insert(name.to_owned(), value),
+        None => values.remove(name),
+    };
+}
+
+/// `text` with its variables filled in; as it is written where they would add more than
+/// [`MOST_ADDED`].
 pub fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
-    expand_with(text, &|name| values.get(name).map_or("", String::as_str))
+    filled(text, values).unwrap_or_else(|| text.to_owned())
+}
+
+fn filled(text: &str, values: &BTreeMap<String, String>) -> Option<String> {
+    expand_with(text, &|asked| values.get(asked.name).map_or("", String::as_str))
 }
 
 /// Whether every variable of `text` that has no word to stand in for it has a value.
 pub(super) fn all_set(text: &str, values: &BTreeMap<String, String>) -> bool {
     let mark = "\0";
-    !expand_with(text, &|name| match values.get(name) {
+    let marked = expand_with(text, &|asked| match values.get(asked.name) {
         Some(value) => value,
-        None if text.contains(&format!("${{{name}:")) => "",
+        None if asked.has_word => "",
         None => mark,
-    })
-    .contains(mark)
+    });
+    marked.is_some_and(|marked| !marked.contains(mark))
 }
 
-fn expand_with<'a>(text: &str, value: &dyn Fn(&str) -> &'a str) -> String {
+/// A variable where a text names it.
+#[derive(Clone, Copy)]
+struct Asked<'t> {
+    name: &'t str,
+    has_word: bool,
+}
+
+fn expand_with<'a>(text: &str, value: &dyn Fn(Asked<'_>) -> &'a str) -> Option<String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -76,29 +106,34 @@ fn expand_with<'a>(text: &str, value: &dyn Fn(&str) -> &'a str) -> String {
         if let Some((inside, after)) = after.strip_prefix('{').and_then(braced) {
             let end = name_length(inside);
             let (name, operation) = inside.split_at(end);
-            match operation.get(..2) {
-                Some(":-") if value(name).is_empty() => {
-                    out.push_str(&expand_with(&operation[2..], value));
-                }
-                Some(":+") if value(name).is_empty() => {}
-                Some(":+") => out.push_str(&expand_with(&operation[2..], value)),
-                _ => out.push_str(value(name)),
+            let (operator, word) = operation.split_at_checked(2).unwrap_or((operation, ""));
+            let has_word = matches!(operator, ":-" | ":+");
+            let value_now = value(Asked { name, has_word });
+            match operator {
+                ":-" if value_now.is_empty() => out.push_str(&expand_with(word, value)?),
+                ":+" if value_now.is_empty() => {}
+                ":+" => out.push_str(&expand_with(word, value)?),
+                _ => out.push_str(value_now),
             }
             rest = after;
         } else {
             let (name, after) = after.split_at(name_length(after));
-            if name.is_empty() {
-                out.push('$');
-            }
-            out.push_str(value(name));
+            out.push_str(match name {
+                "" => "$",
+                name => value(Asked { name, has_word: false }),
+            });
             rest = after;
+        }
+        if out.len() > text.len() + MOST_ADDED {
+            return None;
         }
     }
     out.push_str(rest);
-    out
+    Some(out)
 }
 
-/// What stands before the brace that closes the one before `text`, and what after it.
+/// What stands before the brace that closes the one before `text`, and what after it; nothing where
+/// braces stand in it too deep.
 fn braced(text: &str) -> Option<(&str, &str)> {
     let mut depth = 1;
     for (at, c) in text.char_indices() {
@@ -109,6 +144,9 @@ fn braced(text: &str) -> Option<(&str, &str)> {
         }
         if depth == 0 {
             return Some((&text[..at], &text[at + 1..]));
+        }
+        if depth > DEEPEST {
+            return None;
         }
     }
     None
