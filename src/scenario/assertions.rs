@@ -20,10 +20,14 @@ pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
         for (table, span) in tables(commit, "assert") {
             globs(table, out);
             strategies(table, &played, out);
-            let asks = |key: &&str| !["strategies", "steps"].contains(key);
-            if !table.keys().any(|key| asks(&key.get_ref().as_ref())) {
+            if !asks(table) {
                 let remedy = "add `must-hit`, `min-reuse` or another assertion";
                 out.add(span, "an assertion that asks nothing".into(), Some(remedy.into()));
+            } else if let Some(steps) = table.get("steps")
+                && !table.contains_key("min-reuse")
+            {
+                let remedy = "they are those that `min-reuse` looks at: give it too";
+                out.add(steps.span(), "`steps` without `min-reuse`".into(), Some(remedy.into()));
             }
             sizes(table, &["max-pulled", "max-pushed", "max-cache-size"], out);
             numbers(table, &["min-reuse"], PART, out);
@@ -33,6 +37,18 @@ pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
     if let Some(table) = document.get("check").and_then(|check| check.get_ref().as_table()) {
         tolerances(table, out);
     }
+}
+
+/// Whether an assertion asks anything: which strategies and steps it is about is no question, and
+/// neither is a list of no steps.
+fn asks(table: &DeTable<'_>) -> bool {
+    table.iter().any(|(key, value)| match key.get_ref().as_ref() {
+        "strategies" | "steps" => false,
+        "must-hit" | "must-miss" => {
+            value.get_ref().as_array().is_none_or(|patterns| !patterns.is_empty())
+        }
+        _ => true,
+    })
 }
 
 /// What `[check]` holds, in a scenario or in a file of its own.

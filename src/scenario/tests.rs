@@ -522,6 +522,35 @@ fn an_assertion_of_strategies_that_are_not_played_is_refused() {
 }
 
 #[test]
+fn an_assertion_asks_something_and_steps_belong_to_min_reuse() {
+    let with = |asserted: &str| {
+        let text = format!("message = \"first\"\nassert = [{{ {asserted} }}]");
+        mistakes("message = \"first\"", &text)
+    };
+    let nothing =
+        "an assertion that asks nothing | add `must-hit`, `min-reuse` or another assertion";
+    for asserted in [
+        "",
+        "must-hit = []",
+        "must-hit = [], must-miss = [], strategies = [\"mine\"]",
+        "steps = [\"RUN*\"]",
+        "steps = [\"RUN*\"], must-hit = []",
+    ] {
+        let found = with(asserted);
+        assert!(found.len() == 1 && found[0].ends_with(nothing), "{asserted}: {found:?}");
+    }
+    assert_eq!(
+        with("steps = [\"RUN*\"], max-pulled = 1"),
+        [
+            "13:21: `steps` without `min-reuse` | they are those that `min-reuse` looks at: give it too"
+        ]
+    );
+    for asserted in ["must-hit = [\"RUN*\"], must-miss = []", "steps = [], min-reuse = 0.5"] {
+        assert_eq!(with(asserted), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn names_are_one_line_of_plain_text() {
     for escape in ["\\u001b[31m", "\\n::stop-commands::x", "\\t"] {
         let found = mistakes("message = \"first\"", &format!("message = \"first{escape}\""));
