@@ -21,6 +21,9 @@ pub const SCHEMA: u32 = 1;
 /// What one `generate` edit may make, in bytes: it is held in memory and copied per checkout.
 const GENERATE_LIMIT: u64 = 1 << 32;
 
+/// The same in files, however small they are.
+const GENERATE_FILES: u64 = 1_000_000;
+
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
 pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
@@ -283,6 +286,12 @@ fn edit_values(edit: &DeTable<'_>, out: &mut Findings<'_>) {
         let total = integer(files).zip(integer(size)).map(|(f, s)| f.saturating_mul(s));
         if integer(files) == Some(0) {
             out.add(files.span(), "`files` is 0: the edit would change nothing".into(), None);
+        }
+        // More than fits is told already.
+        let too_many = GENERATE_FILES + 1..=u64::from(u32::MAX);
+        if integer(files).is_some_and(|count| too_many.contains(&count)) {
+            let message = format!("more than {GENERATE_FILES} files in one edit");
+            out.add(files.span(), message, None);
         }
         if total.is_some_and(|total| total > GENERATE_LIMIT) {
             let message = format!("more than {GENERATE_LIMIT} bytes in one edit");

@@ -551,6 +551,15 @@ fn an_assertion_asks_something_and_steps_belong_to_min_reuse() {
 }
 
 #[test]
+fn one_edit_generates_a_million_files_at_most() {
+    let edit = "{ generate = \"big\", files = 2, size = 10 }";
+    let most = "{ generate = \"big\", files = 1000000, size = 0 }";
+    assert_eq!(mistakes(edit, most), Vec::<String>::new());
+    let more = "{ generate = \"big\", files = 4294967295, size = 0 }";
+    one(edit, more, "22:31: more than 1000000 files in one edit");
+}
+
+#[test]
 fn names_are_one_line_of_plain_text() {
     for escape in ["\\u001b[31m", "\\n::stop-commands::x", "\\t"] {
         let found = mistakes("message = \"first\"", &format!("message = \"first{escape}\""));
