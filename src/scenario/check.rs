@@ -209,6 +209,7 @@ fn commits(document: &DeTable<'_>, out: &mut Findings<'_>) {
     let mut branch = "main";
     let mut earlier: BTreeSet<&str> = BTreeSet::new();
     let mut messages: BTreeSet<&str> = BTreeSet::new();
+    let mut branches: BTreeSet<&str> = BTreeSet::new();
     for (table, _) in tables(document, "commit") {
         if let Some((value, from)) = table.get("from").and_then(text)
             && !earlier.contains(from)
@@ -231,7 +232,13 @@ fn commits(document: &DeTable<'_>, out: &mut Findings<'_>) {
             {
                 out.add(value.span(), format!("bad branch name `{name}`"), None);
             }
+            if let Some(other) = branches.iter().find(|other| is_below(name, other)) {
+                let message = format!("there cannot be branches `{name}` and `{other}`");
+                let remedy = "git keeps them as a file and a folder of one name: rename one";
+                out.add(value.span(), message, Some(remedy.into()));
+            }
         }
+        branches.insert(branch);
         earlier.insert(branch);
         if let Some((value, message)) = table.get("message").and_then(text) {
             plain(value, message, out);
@@ -251,6 +258,14 @@ fn commits(document: &DeTable<'_>, out: &mut Findings<'_>) {
             }
         }
     }
+}
+
+/// Whether the path of one branch lies below that of the other.
+fn is_below(one: &str, other: &str) -> bool {
+    let below = |path: &str, folder: &str| {
+        path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    };
+    below(one, other) || below(other, one)
 }
 
 fn edit_values(edit: &DeTable<'_>, out: &mut Findings<'_>) {

@@ -560,6 +560,20 @@ fn one_edit_generates_a_million_files_at_most() {
 }
 
 #[test]
+fn no_branch_lies_below_another() {
+    let remedy = "git keeps them as a file and a folder of one name: rename one";
+    let told = |name: &str, other: &str| {
+        format!("16:10: there cannot be branches `{name}` and `{other}` | {remedy}")
+    };
+    let branch = "branch = \"new\"";
+    one(branch, "branch = \"main/new\"", &told("main/new", "main"));
+    assert_eq!(mistakes(branch, "branch = \"mainly/new\""), Vec::<String>::new());
+    let first = "message = \"first\"\nbranch = \"new/one\"\n\n[[commit]]\nmessage = \"other\"";
+    let found = mistakes("message = \"first\"", first);
+    assert!(found.iter().any(|found| found.contains("branches `new` and `new/one`")), "{found:?}");
+}
+
+#[test]
 fn names_are_one_line_of_plain_text() {
     for escape in ["\\u001b[31m", "\\n::stop-commands::x", "\\t"] {
         let found = mistakes("message = \"first\"", &format!("message = \"first{escape}\""));
