@@ -51,9 +51,17 @@ impl Patterns {
     }
 
     /// The patterns of an ignore file's text; none where one of them is no pattern.
+    ///
+    /// Only a `#` that a line begins with makes it a comment, and blanks around a `!` do not count
+    /// (moby/patternmatcher `ignorefile`, `ReadAll`).
     pub fn of_ignore_file(text: &str) -> Option<Self> {
-        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-        Self::new(&lines.collect::<Vec<_>>()).ok()
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines = text.lines().filter(|line| !line.starts_with('#')).map(str::trim);
+        let patterns = lines.map(|line| match line.strip_prefix('!') {
+            Some(rest) => format!("!{}", rest.trim()),
+            None => line.to_owned(),
+        });
+        Self::new(&patterns.collect::<Vec<_>>()).ok()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -193,6 +201,17 @@ mod tests {
         ] {
             assert_eq!(matches(&[pattern], path), expected, "{pattern} {path}");
         }
+    }
+
+    #[test]
+    fn an_ignore_file_is_read_as_moby_reads_it() {
+        let matches =
+            |text: &str, path: &str| Patterns::of_ignore_file(text).unwrap().matches_below(path);
+        assert!(!matches("*\n! \ta\t\r\n", "a") && matches("*\n! a\n", "b"));
+        assert!(matches("\u{feff}a\n", "a") && !matches("\u{feff}# a\n", "# a"));
+        // A comment begins where its line does.
+        assert!(matches("  # x\n", "# x") && !matches("# x\n", "# x"));
+        assert!(!matches("#a\n\n \nb\n", "a") && matches("#a\n\n \nb\n", "b"));
     }
 
     #[test]
