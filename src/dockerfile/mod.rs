@@ -9,7 +9,7 @@ mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use variables::expand;
+pub use variables::{declare, expand};
 
 /// A whole Dockerfile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

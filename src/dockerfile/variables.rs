@@ -20,7 +20,7 @@ const DEEPEST: usize = 32;
 ///
 /// An `ARG` without a value takes the build's, else that of the global `ARG` of its name; an
 /// `ENV` that is set already wins over it.
-pub(super) fn declare(
+pub fn declare(
     instruction: &Instruction,
     args: &BTreeMap<String, String>,
     globals: &BTreeMap<String, String>,

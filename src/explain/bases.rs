@@ -9,8 +9,8 @@ use crate::dockerfile::Place;
 use crate::measure::{Analysis, TrialRow};
 
 use super::cause::Cause;
-use super::compare::Revision;
 use super::depends::above;
+use super::recipe::Recipe;
 
 /// The images of every trial, by strategy, link, round and commit: `HOST/NAME:TAG@DIGEST`.
 pub struct Bases<'a>(HashMap<(usize, usize, u32, usize), Vec<&'a str>>);
@@ -28,7 +28,8 @@ impl<'a> Bases<'a> {
         &self,
         row: &TrialRow,
         place: Place,
-        (before, now): (&Revision<'_>, &Revision<'_>),
+        before: usize,
+        now: &Recipe<'_>,
     ) -> Option<Cause> {
         if above(&now.dockerfile, place).is_some() {
             return None;
@@ -43,7 +44,7 @@ impl<'a> Bases<'a> {
             });
             digests.next()
         };
-        let (old, new) = (digest(before.place)?, digest(now.place)?);
+        let (old, new) = (digest(before)?, digest(row.commit)?);
         let named = |digest: &str| format!("{image}@{digest}");
         (old != new).then(|| Cause::Base { before: named(old), after: named(new) })
     }

@@ -1,49 +1,39 @@
-//! What differs between two commits for each step of a Dockerfile.
+//! What differs between two Dockerfiles for each step of the later one, files aside.
 //!
-//! Mirrors what goes into BuildKit's cache keys: the instruction with its variables filled in, for
-//! `RUN` also every variable it sees, the files it takes, and all of that for what lies below
-//! (buildkit `frontend/dockerfile/dockerfile2llb/convert.go`, `solver/llbsolver/ops`).
+//! A step of a key that the earlier one has is as it was, wherever it stands; why another is not is
+//! told from the texts of the two stages, so a renamed stage is no difference.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use crate::dockerfile::{self, Dockerfile, Instruction, Place};
-use crate::journal::CommitRecord;
 
-use super::cause::{Cause, ChangedFile, InstructionChange, Variable};
-use super::depends::{above, takes_from};
-use super::files::{Files, Wanted};
+use super::cause::{Cause, InstructionChange, Variable};
+use super::pairing::{Line, Pairing, by_key, instead, matched};
+use super::recipe::{Key, Recipe, Step, is_proxy};
 
-/// A commit of the sequence, with its Dockerfile parsed.
-pub struct Revision<'a> {
-    /// Its place in the sequence.
-    pub place: usize,
-    pub dockerfile: Dockerfile,
-    pub args: &'a BTreeMap<String, String>,
-}
-
-impl<'a> Revision<'a> {
-    pub fn new(place: usize, commit: &'a CommitRecord) -> Self {
-        let text = commit.dockerfile.as_deref().unwrap_or_default();
-        Self { place, dockerfile: dockerfile::parse_with(text, &commit.args), args: &commit.args }
-    }
-}
-
-/// Every difference between two revisions, by the step of the later one.
+/// Every difference between two recipes, by the step of the later one.
 #[derive(Debug, Default)]
-pub struct Comparison {
+pub struct Changed {
     own: BTreeMap<Place, Cause>,
-    affected: BTreeSet<Place>,
-    steps: usize,
+    was: BTreeMap<Place, Place>,
+    stood: BTreeMap<Place, Place>,
 }
 
-impl Comparison {
-    pub fn of(before: &Revision<'_>, now: &Revision<'_>, files: &Files<'_>) -> Self {
+impl Changed {
+    pub fn of(before: &Recipe<'_>, now: &Recipe<'_>) -> Self {
         let mut found = Self::default();
+        if before.number == now.number {
+            found.was = now.steps.iter().map(|step| (step.place, step.place)).collect();
+            found.stood.clone_from(&found.was);
+            return found;
+        }
+        let pairing = Pairing::of(before, now);
+        let known = by_key(before);
         for stage in 0..now.dockerfile.stages.len() {
-            let pair = Pair { before, now, files, stage, old: counterpart(before, now, stage) };
-            found.add_stage(&pair);
+            let old = pairing.counterpart(stage);
+            Pair { before, now, pairing: &pairing, stage, old }.add(&known, &mut found);
         }
         found
     }
@@ -53,102 +43,72 @@ impl Comparison {
         self.own.get(&place)
     }
 
-    /// Whether anything differs that the step at `place` is made from.
-    pub fn is_affected(&self, place: Place) -> bool {
-        self.affected.contains(&place)
+    /// Where the step at `place` stood, where it said the same.
+    pub fn was(&self, place: Place) -> Option<Place> {
+        self.was.get(&place).copied()
     }
 
-    /// How many steps are as they were.
-    pub fn same(&self) -> usize {
-        self.steps - self.affected.len()
+    /// The same, or what stands there now instead: a step that was changed alone.
+    pub fn stood(&self, place: Place) -> Option<Place> {
+        self.stood.get(&place).copied()
     }
-
-    fn add_stage(&mut self, pair: &Pair<'_>) {
-        let dockerfile = &pair.now.dockerfile;
-        let causes = pair.causes();
-        for (index, (place, instruction)) in steps(dockerfile, pair.stage).into_iter().enumerate() {
-            self.steps += 1;
-            let cause = causes[index].clone().or_else(|| pair.inputs(place, instruction));
-            let above = above(dockerfile, place);
-            let taken = takes_from(dockerfile, place);
-            let below = above.is_some_and(|place| self.is_affected(place))
-                || taken.iter().any(|&stage| self.stage_is_affected(dockerfile, stage));
-            if cause.is_some() || below {
-                self.affected.insert(place);
-            }
-            if let Some(cause) = cause {
-                self.own.insert(place, cause);
-            }
-        }
-    }
-
-    fn stage_is_affected(&self, dockerfile: &Dockerfile, stage: usize) -> bool {
-        let mut stage = Some(stage);
-        while let Some(current) = stage {
-            if steps(dockerfile, current).iter().any(|(place, _)| self.is_affected(*place)) {
-                return true;
-            }
-            stage = dockerfile.parent_stage(current);
-        }
-        false
-    }
-}
-
-/// The steps of a stage, with their places.
-pub fn steps(dockerfile: &Dockerfile, stage: usize) -> Vec<(Place, &Instruction)> {
-    let instructions = dockerfile.stages.get(stage).map_or(&[][..], |stage| &stage.instructions);
-    let numbered = instructions.iter().enumerate().filter(|(_, found)| found.is_step());
-    numbered.map(|(instruction, found)| (Place { stage, instruction }, found)).collect()
-}
-
-/// The stage of `before` that `stage` of `now` was: of that name, or nameless at that place.
-fn counterpart(before: &Revision<'_>, now: &Revision<'_>, stage: usize) -> Option<usize> {
-    let name = &now.dockerfile.stages.get(stage)?.name;
-    let old = &before.dockerfile.stages;
-    match name {
-        Some(_) => old.iter().position(|other| other.name == *name),
-        None => Some(stage).filter(|place| old.get(*place).is_some_and(|s| s.name.is_none())),
-    }
-}
-
-/// Where the instruction at `place` of `now` stood in `before`, where it said the same.
-pub fn was(before: &Revision<'_>, now: &Revision<'_>, place: Place) -> Option<Place> {
-    let stage = counterpart(before, now, place.stage)?;
-    let instruction = now.dockerfile.at(place)?;
-    let same = |(_, other): &(Place, &Instruction)| instruction.same_as(other);
-    // Of several that say the same, the one at this place among them.
-    let above = steps(&now.dockerfile, place.stage).into_iter().filter(|(other, _)| *other < place);
-    let nth = above.filter(same).count();
-    steps(&before.dockerfile, stage).into_iter().filter(same).nth(nth).map(|(place, _)| place)
-}
-
-/// The same, or what stands there now instead: an instruction that was changed alone.
-pub fn stood(before: &Revision<'_>, now: &Revision<'_>, place: Place) -> Option<Place> {
-    was(before, now, place).or_else(|| {
-        let stage = counterpart(before, now, place.stage)?;
-        let (old, new) = (steps(&before.dockerfile, stage), steps(&now.dockerfile, place.stage));
-        let index = new.iter().position(|(other, _)| *other == place)?;
-        let (found, _) = old.get(index).filter(|_| old.len() == new.len())?;
-        Some(*found)
-    })
 }
 
 /// One stage then and now.
 struct Pair<'a> {
-    before: &'a Revision<'a>,
-    now: &'a Revision<'a>,
-    files: &'a Files<'a>,
+    before: &'a Recipe<'a>,
+    now: &'a Recipe<'a>,
+    pairing: &'a Pairing<'a>,
     stage: usize,
     old: Option<usize>,
 }
 
+/// What a stage starts from.
+#[derive(PartialEq, Eq)]
+enum Base {
+    Image(String),
+    /// A stage with steps.
+    Stage(usize),
+}
+
 impl Pair<'_> {
+    fn add(&self, known: &HashMap<Key, Place>, found: &mut Changed) {
+        let steps = self.now.of_stage(self.stage);
+        let old_steps = self.old.map_or(&[][..], |old| self.before.of_stage(old));
+        let (old, new) = self.pairing.lines(self.stage);
+        let places = matched(&old, &new);
+        let mut causes: Option<Vec<Option<Cause>>> = None;
+        for (index, step) in steps.iter().enumerate() {
+            let was = places[index].and_then(|place| old_steps.get(place));
+            // One that is the same and stands in another stage is as good.
+            let same = was.filter(|was| was.key == step.key).map(|was| was.place);
+            if let Some(same) = same.or_else(|| known.get(&step.key).copied()) {
+                found.was.insert(step.place, same);
+                found.stood.insert(step.place, same);
+                continue;
+            }
+            found.was.extend(was.map(|was| (step.place, was.place)));
+            let stood = was.or_else(|| instead(old_steps, steps, index));
+            found.stood.extend(stood.map(|stood| (step.place, stood.place)));
+            let causes = causes.get_or_insert_with(|| self.causes(&old, &new));
+            let own = causes[index].take().or_else(|| {
+                let was = was.filter(|was| was.own != step.own)?;
+                self.inputs(step, was)
+            });
+            found.own.extend(own.map(|cause| (step.place, cause)));
+        }
+    }
+
     /// Differences of the instructions' own text and order, and of the base, by step.
-    fn causes(&self) -> Vec<Option<Cause>> {
-        let new = texts(&self.now.dockerfile, self.stage);
-        let old = self.old.map(|stage| texts(&self.before.dockerfile, stage)).unwrap_or_default();
+    fn causes(&self, old: &[Line], new: &[Line]) -> Vec<Option<Cause>> {
+        let texts = |recipe: &Recipe<'_>, stage| -> Vec<Text> {
+            let steps = recipe.of_stage(stage).iter();
+            steps.filter_map(|step| recipe.dockerfile.at(step.place)).map(Text::of).collect()
+        };
+        let old_texts = self.old.map(|stage| texts(self.before, stage)).unwrap_or_default();
+        let texts = texts(self.now, self.stage);
         let mut causes = vec![None; new.len()];
-        for operation in capture_diff_slices(Algorithm::Myers, &old, &new) {
+        for operation in capture_diff_slices(Algorithm::Myers, old, new) {
             match operation {
                 DiffOp::Equal { .. } => {}
                 DiffOp::Delete { old_index, old_len, new_index } => {
@@ -156,8 +116,8 @@ impl Pair<'_> {
                     if let Some(cause) = causes.get_mut(new_index) {
                         *cause = instruction(
                             InstructionChange::RemovedAbove,
-                            Some(&old[last]),
-                            &new[new_index],
+                            Some(&old_texts[last]),
+                            &texts[new_index],
                         );
                     }
                 }
@@ -166,14 +126,15 @@ impl Pair<'_> {
                         let moved = old.contains(&new[place]);
                         let change =
                             if moved { InstructionChange::Moved } else { InstructionChange::Added };
-                        causes[place] = instruction(change, None, &new[place]);
+                        causes[place] = instruction(change, None, &texts[place]);
                     }
                 }
                 DiffOp::Replace { old_index, old_len, new_index, new_len } => {
                     for step in 0..new_len {
                         let place = new_index + step;
-                        let other = old.get(old_index + step).filter(|_| step < old_len);
-                        causes[place] = replaced(other, &new[place], &old);
+                        let other = old_texts.get(old_index + step).filter(|_| step < old_len);
+                        let moved = old.contains(&new[place]);
+                        causes[place] = replaced(other, &texts[place], moved);
                     }
                 }
             }
@@ -184,26 +145,37 @@ impl Pair<'_> {
         causes
     }
 
+    /// The difference of what the stage starts from.
     fn base(&self) -> Option<Cause> {
-        let text = |revision: &Revision<'_>, stage: usize| {
-            let stage = revision.dockerfile.stages.get(stage)?;
-            let globals = revision.dockerfile.globals(revision.args);
-            let platform = stage.from.flag("platform").map(|value| format!("--platform={value} "));
-            let text = format!("{}{}", platform.unwrap_or_default(), stage.base);
-            Some(dockerfile::expand(&text, &globals))
+        let old = self.old?;
+        let (was, is) = (base(self.before, old)?, base(self.now, self.stage)?);
+        let same = match (&was, &is) {
+            (Base::Stage(was), Base::Stage(is)) => self.pairing.counterpart(*is) == Some(*was),
+            (was, is) => was == is,
         };
-        let (before, after) = (text(self.before, self.old?)?, text(self.now, self.stage)?);
-        (before != after).then_some(Cause::Base { before, after })
+        let (before, after) = (written(self.before, old)?, written(self.now, self.stage)?);
+        match was {
+            _ if same => None,
+            _ if before != after => Some(Cause::Base { before, after }),
+            // It starts from a stage of that name, and that has lost its steps.
+            Base::Stage(was) => {
+                let removed = self.before.of_stage(was).last()?;
+                let removed = Text::of(self.before.dockerfile.at(removed.place)?);
+                let first = self.now.of_stage(self.stage).first()?;
+                let first = Text::of(self.now.dockerfile.at(first.place)?);
+                instruction(InstructionChange::RemovedAbove, Some(&removed), &first)
+            }
+            Base::Image(_) => None,
+        }
     }
 
-    /// Differences of what an instruction that says the same as before sees and takes.
-    fn inputs(&self, place: Place, instruction: &Instruction) -> Option<Cause> {
-        let old_place = was(self.before, self.now, place)?;
-        let before = self.before.dockerfile.variables(old_place, self.before.args);
-        let after = self.now.dockerfile.variables(place, self.now.args);
-        self.variable(place, instruction, &before, &after)
-            .or_else(|| self.setting(place, old_place, instruction))
-            .or_else(|| self.files(instruction, &after))
+    /// Differences of what a step that says the same as before sees.
+    fn inputs(&self, step: &Step, was: &Step) -> Option<Cause> {
+        let instruction = self.now.dockerfile.at(step.place)?;
+        let before = self.before.dockerfile.variables(was.place, self.before.args);
+        let after = self.now.dockerfile.variables(step.place, self.now.args);
+        self.variable(step.place, instruction, &before, &after)
+            .or_else(|| self.setting(step.place, was.place, instruction))
     }
 
     fn variable(
@@ -250,49 +222,56 @@ impl Pair<'_> {
             (before != after).then(|| Cause::Setting { keyword: keyword.into(), before, after })
         })
     }
+}
 
-    fn files(
-        &self,
-        instruction: &Instruction,
-        variables: &BTreeMap<String, String>,
-    ) -> Option<Cause> {
-        let wanted = Wanted::of(instruction, variables)?;
-        let mut files = self.files.changed(self.before.place, self.now.place, &wanted);
-        let count = files.len();
-        files.truncate(ChangedFile::SHOWN);
-        (count > 0).then_some(Cause::Files { files, count })
+/// What `stage` starts from in the end, past stages without steps.
+fn base(recipe: &Recipe<'_>, stage: usize) -> Option<Base> {
+    let mut current = stage;
+    // Each stands before the one that starts from it, so this ends.
+    while let Some(parent) = recipe.dockerfile.parent_stage(current) {
+        if !recipe.of_stage(parent).is_empty() {
+            return Some(Base::Stage(parent));
+        }
+        current = parent;
+    }
+    Some(Base::Image(written(recipe, current)?))
+}
+
+/// Image or stage and platform of a `FROM`, with the variables filled in.
+fn written(recipe: &Recipe<'_>, stage: usize) -> Option<String> {
+    let stage = recipe.dockerfile.stages.get(stage)?;
+    let globals = recipe.dockerfile.globals(recipe.args);
+    let platform = stage.from.flag("platform").map(|value| format!("--platform={value} "));
+    let text = format!("{}{}", platform.unwrap_or_default(), stage.base);
+    Some(dockerfile::expand(&text, &globals))
+}
+
+/// An instruction as a cause shows it.
+struct Text {
+    keyword: String,
+    /// The whole line and the bodies of heredocs.
+    whole: String,
+}
+
+impl Text {
+    fn of(instruction: &Instruction) -> Self {
+        let Instruction { keyword, text, heredocs, .. } = instruction;
+        let bodies: String = heredocs.iter().map(|body| format!("\n{body}")).collect();
+        Self { keyword: keyword.clone(), whole: format!("{keyword} {text}{bodies}") }
     }
 }
 
 fn instruction(change: InstructionChange, before: Option<&Text>, after: &Text) -> Option<Cause> {
-    let line = |(_, text, heredocs): &Text| {
-        let body: String = heredocs.iter().map(|body| format!("\n{body}")).collect();
-        format!("{text}{body}")
-    };
-    Some(Cause::Instruction { change, before: before.map(line), after: line(after) })
+    let before = before.map(|text| text.whole.clone());
+    Some(Cause::Instruction { change, before, after: after.whole.clone() })
 }
 
-/// Keyword, the whole line and the bodies of heredocs.
-type Text = (String, String, Vec<String>);
-
-fn replaced(old: Option<&Text>, new: &Text, all_old: &[Text]) -> Option<Cause> {
-    match old.filter(|old| old.0 == new.0) {
+fn replaced(old: Option<&Text>, new: &Text, is_moved: bool) -> Option<Cause> {
+    match old.filter(|old| old.keyword == new.keyword) {
         Some(old) => instruction(InstructionChange::Changed, Some(old), new),
-        None if all_old.contains(new) => instruction(InstructionChange::Moved, None, new),
+        None if is_moved => instruction(InstructionChange::Moved, None, new),
         None => instruction(InstructionChange::Added, None, new),
     }
-}
-
-fn texts(dockerfile: &Dockerfile, stage: usize) -> Vec<Text> {
-    let line = |found: &Instruction| format!("{} {}", found.keyword, found.text);
-    let steps = steps(dockerfile, stage).into_iter();
-    steps.map(|(_, found)| (found.keyword.clone(), line(found), found.heredocs.clone())).collect()
-}
-
-/// Build args that are not part of a `RUN`'s cache key (`dockerfile2llb/convert.go`, proxy args).
-fn is_proxy(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    matches!(name.as_str(), "http_proxy" | "https_proxy" | "ftp_proxy" | "no_proxy" | "all_proxy")
 }
 
 /// The instructions of `keyword` that the one at `place` stands below, lowest first.

@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::dockerfile::{Dockerfile, Instruction, Place, mount_option};
 
-use super::compare::steps;
+/// The steps of a stage, with their places.
+pub fn steps(dockerfile: &Dockerfile, stage: usize) -> Vec<(Place, &Instruction)> {
+    let instructions = dockerfile.stages.get(stage).map_or(&[][..], |stage| &stage.instructions);
+    let numbered = instructions.iter().enumerate().filter(|(_, found)| found.is_step());
+    numbered.map(|(instruction, found)| (Place { stage, instruction }, found)).collect()
+}
 
 /// The step right above `place`: in its stage, or the last one of the stage it starts from.
 pub fn above(dockerfile: &Dockerfile, place: Place) -> Option<Place> {

@@ -3,15 +3,15 @@
 //! Kept as each path's changes over the sequence, since a context of 20,000 files changes little
 //! from one commit to the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use crate::dockerfile::{self, Instruction};
 use crate::ignore::{Patterns, clean};
 use crate::journal::CommitRecord;
 
 use super::cause::{ChangedFile, FileKind};
-use super::compare::steps;
-use super::depends::bound_from_context;
+use super::depends::{bound_from_context, steps};
 
 /// A file's git object and mode; `None` where it is not there.
 type State<'a> = Option<(&'a str, u32)>;
@@ -20,10 +20,18 @@ type State<'a> = Option<(&'a str, u32)>;
 pub struct Files<'a> {
     /// By path: what it became at which commits.
     versions: BTreeMap<&'a str, Vec<(usize, State<'a>)>>,
-    /// By commit: the paths that changed.
-    changed: Vec<Vec<&'a str>>,
-    ignored: Vec<Option<Patterns>>,
-    ignore_texts: Vec<Option<&'a str>>,
+    /// Which of the ignore files each commit has.
+    ignored: Vec<usize>,
+    ignore_files: Vec<Option<Patterns>>,
+    takes: HashMap<Taken, Rc<Takes<'a>>>,
+    let_in: HashMap<(usize, usize, Taken), Rc<Vec<&'a str>>>,
+}
+
+/// The files that one kind of instruction takes, at any commit.
+struct Takes<'a> {
+    paths: Vec<&'a str>,
+    /// All their changes, by commit.
+    changes: Vec<(usize, &'a str)>,
 }
 
 impl<'a> Files<'a> {
@@ -35,58 +43,143 @@ impl<'a> Files<'a> {
                 versions.entry(&change.path).or_default().push((place, state));
             }
         }
-        let paths = |commit: &'a CommitRecord| commit.changes.iter().map(|c| c.path.as_str());
-        Self {
-            versions,
-            changed: commits.iter().map(|commit| paths(commit).collect()).collect(),
-            ignored: commits
-                .iter()
-                .map(|c| c.dockerignore.as_deref().and_then(Patterns::of_ignore_file))
-                .collect(),
-            ignore_texts: commits.iter().map(|commit| commit.dockerignore.as_deref()).collect(),
+        let mut known: HashMap<Option<&str>, usize> = HashMap::new();
+        let (mut ignored, mut ignore_files) = (vec![], vec![]);
+        for commit in commits {
+            let text = commit.dockerignore.as_deref();
+            ignored.push(*known.entry(text).or_insert_with(|| {
+                ignore_files.push(text.and_then(Patterns::of_ignore_file));
+                ignore_files.len() - 1
+            }));
         }
+        Self { versions, ignored, ignore_files, takes: HashMap::new(), let_in: HashMap::new() }
     }
 
-    /// Files that match `wanted` and differ between the commits `before` and `now`, by path.
-    pub fn changed(&self, before: usize, now: usize, wanted: &Wanted) -> Vec<ChangedFile> {
-        let (first, last) = (before.min(now), before.max(now));
-        let candidates: BTreeSet<&str> =
-            if self.ignore_texts.get(before) == self.ignore_texts.get(now) {
-                let between = self.changed.get(first + 1..=last).unwrap_or_default();
-                between.iter().flatten().copied().collect()
-            } else {
-                // What the ignore file lets in has changed, so any file may have come or gone.
-                self.versions.keys().copied().collect()
-            };
-        let mut found = vec![];
-        for path in candidates.into_iter().filter(|path| wanted.takes(path)) {
-            let change = match (self.at(before, path), self.at(now, path)) {
-                (None, None) => continue,
-                (None, Some(_)) => FileKind::Added,
-                (Some(_), None) => FileKind::Deleted,
-                (Some(old), Some(new)) if old == new => continue,
-                (Some(old), Some(new)) if old.0 == new.0 => FileKind::Mode,
-                (Some(_), Some(_)) => FileKind::Content,
-            };
+    /// Whether any file that is taken differs between the commits `before` and `now`.
+    pub fn differ(&mut self, before: usize, now: usize, taken: &Taken) -> bool {
+        let takes = self.takes(taken);
+        let let_in = self.let_in(before, now, taken);
+        // The nearer a change is, the likelier nothing has undone it.
+        let mut candidates = takes.between(before, now).iter().rev().map(|(_, path)| path);
+        candidates.any(|path| self.change(before, now, path).is_some())
+            || let_in.iter().any(|path| self.change(before, now, path).is_some())
+    }
+
+    /// Those files, by path.
+    pub fn changed(&mut self, before: usize, now: usize, taken: &Taken) -> Vec<ChangedFile> {
+        let takes = self.takes(taken);
+        let mut candidates: BTreeSet<&str> =
+            takes.between(before, now).iter().map(|(_, path)| *path).collect();
+        candidates.extend(self.let_in(before, now, taken).iter());
+        let found = candidates.into_iter().filter_map(|path| {
+            let change = self.change(before, now, path)?;
             let commit = self.last_change(path, now);
-            found.push(ChangedFile { path: path.to_owned(), change, commit });
-        }
-        found
+            Some(ChangedFile { path: path.to_owned(), change, commit })
+        });
+        found.collect()
     }
 
-    /// What the build context holds at `commit` under `path`.
-    fn at(&self, commit: usize, path: &str) -> State<'a> {
-        let ignored = self.ignored.get(commit).and_then(Option::as_ref);
-        if ignored.is_some_and(|patterns| patterns.matches_below(path)) {
+    fn change(&self, before: usize, now: usize, path: &str) -> Option<FileKind> {
+        let (was, is) = (self.version(before, path), self.version(now, path));
+        // Patterns take their time, and most files are as they were.
+        if was == is && self.ignored.get(before) == self.ignored.get(now) {
             return None;
         }
+        let seen = |commit: usize, state: State<'a>| state.filter(|_| !self.ignores(commit, path));
+        match (seen(before, was), seen(now, is)) {
+            (None, None) => None,
+            (None, Some(_)) => Some(FileKind::Added),
+            (Some(_), None) => Some(FileKind::Deleted),
+            (Some(old), Some(new)) if old == new => None,
+            (Some(old), Some(new)) if old.0 == new.0 => Some(FileKind::Mode),
+            (Some(_), Some(_)) => Some(FileKind::Content),
+        }
+    }
+
+    /// What is at `path` at `commit`, ignored or not.
+    fn version(&self, commit: usize, path: &str) -> State<'a> {
         let versions = self.versions.get(path)?;
-        versions.iter().rev().find(|(place, _)| *place <= commit)?.1
+        let end = versions.partition_point(|(place, _)| *place <= commit);
+        versions[..end].last()?.1
+    }
+
+    fn ignores(&self, commit: usize, path: &str) -> bool {
+        let file = self.ignored.get(commit).and_then(|number| self.ignore_files[*number].as_ref());
+        file.is_some_and(|patterns| patterns.matches_below(path))
     }
 
     fn last_change(&self, path: &str, now: usize) -> usize {
         let versions = self.versions.get(path).map_or(&[][..], Vec::as_slice);
-        versions.iter().rev().find(|(place, _)| *place <= now).map_or(now, |(place, _)| *place)
+        let end = versions.partition_point(|(place, _)| *place <= now);
+        versions[..end].last().map_or(now, |(place, _)| *place)
+    }
+
+    fn takes(&mut self, taken: &Taken) -> Rc<Takes<'a>> {
+        if let Some(known) = self.takes.get(taken) {
+            return known.clone();
+        }
+        let wanted = Wanted::new(&taken.sources, &taken.excluded);
+        let found = self.versions.iter().filter(|(path, _)| wanted.takes(path));
+        let mut takes = Takes { paths: vec![], changes: vec![] };
+        for (path, versions) in found {
+            takes.paths.push(path);
+            takes.changes.extend(versions.iter().map(|(commit, _)| (*commit, *path)));
+        }
+        takes.changes.sort_unstable();
+        let takes = Rc::new(takes);
+        self.takes.insert(taken.clone(), takes.clone());
+        takes
+    }
+
+    /// The files that are taken and that one of two commits ignores and the other does not.
+    fn let_in(&mut self, before: usize, now: usize, taken: &Taken) -> Rc<Vec<&'a str>> {
+        let (was, is) = (self.ignored.get(before), self.ignored.get(now));
+        let (Some(&was), Some(&is)) = (was, is) else { return Rc::default() };
+        if was == is {
+            return Rc::default();
+        }
+        let key = (was, is, taken.clone());
+        if let Some(known) = self.let_in.get(&key) {
+            return known.clone();
+        }
+        let takes = self.takes(taken);
+        let differs = |path: &&str| self.ignores(before, path) != self.ignores(now, path);
+        let found = Rc::new(takes.paths.iter().copied().filter(differs).collect::<Vec<_>>());
+        self.let_in.insert(key, found.clone());
+        found
+    }
+}
+
+impl<'a> Takes<'a> {
+    /// What changed after one commit up to another.
+    fn between(&self, before: usize, now: usize) -> &[(usize, &'a str)] {
+        let (first, last) = (before.min(now), before.max(now));
+        let start = self.changes.partition_point(|(commit, _)| *commit <= first);
+        let end = self.changes.partition_point(|(commit, _)| *commit <= last);
+        &self.changes[start..end]
+    }
+}
+
+/// What an instruction takes from the build context, as it says it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Taken {
+    sources: Vec<String>,
+    excluded: Vec<String>,
+}
+
+impl Taken {
+    /// What `instruction` takes, with the values of `variables`; none where that is nothing.
+    pub fn of(instruction: &Instruction, variables: &BTreeMap<String, String>) -> Option<Self> {
+        let fill = |text: &String| dockerfile::expand(text, variables);
+        let copied = instruction.flag("from").is_none();
+        let mut sources: Vec<String> =
+            instruction.sources().iter().filter(|_| copied).map(fill).collect();
+        sources.extend(bound_from_context(instruction).iter().map(fill));
+        if sources.is_empty() {
+            return None;
+        }
+        let excluded = instruction.flags.iter().filter(|(name, _)| name == "exclude");
+        Some(Self { sources, excluded: excluded.map(|(_, value)| value.clone()).collect() })
     }
 }
 
@@ -104,7 +197,9 @@ impl Takable {
         let stages = 0..dockerfile.stages.len();
         let wanted =
             stages.flat_map(|stage| steps(&dockerfile, stage)).filter_map(|(place, found)| {
-                Wanted::of(found, &dockerfile.variables(place, &commit.args))
+                let variables = dockerfile.variables(place, &commit.args);
+                let taken = Taken::of(found, &variables)?;
+                Some(Wanted::new(&taken.sources, &taken.excluded))
             });
         Self {
             ignored: commit.dockerignore.as_deref().and_then(Patterns::of_ignore_file),
@@ -138,27 +233,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// What `instruction` takes, with the values of `variables`; none where that is nothing.
-    pub fn of(instruction: &Instruction, variables: &BTreeMap<String, String>) -> Option<Self> {
-        let fill = |text: &String| dockerfile::expand(text, variables);
-        let copied = instruction.flag("from").is_none();
-        let mut sources: Vec<String> =
-            instruction.sources().iter().filter(|_| copied).map(fill).collect();
-        sources.extend(bound_from_context(instruction).iter().map(fill));
-        if sources.is_empty() {
-            return None;
-        }
-        let excluded: Vec<&str> = instruction
-            .flags
-            .iter()
-            .filter(|(name, _)| name == "exclude")
-            .map(|(_, value)| value.as_str())
-            .collect();
-        Some(Self::new(&sources, &excluded))
-    }
-
     /// The paths `sources`, as a `COPY` writes them, without what `--exclude` names.
-    pub fn new(sources: &[String], excluded: &[&str]) -> Self {
+    pub fn new(sources: &[String], excluded: &[String]) -> Self {
         let sources: Vec<String> = sources.iter().map(|source| clean(source)).collect();
         Self {
             everything: sources.iter().any(|source| source == "." || source == ".."),
@@ -213,6 +289,11 @@ mod tests {
         }
     }
 
+    fn taken(source: &str, excluded: &[&str]) -> Taken {
+        let excluded = excluded.iter().map(|text| (*text).to_owned()).collect();
+        Taken { sources: vec![source.to_owned()], excluded }
+    }
+
     fn names(found: &[ChangedFile]) -> Vec<(&str, FileKind, usize)> {
         found.iter().map(|file| (file.path.as_str(), file.change, file.commit)).collect()
     }
@@ -225,8 +306,8 @@ mod tests {
             commit(&[("src/a", Some("1"), 0o100644), ("src/c", Some("1"), 0o100644)], None),
             commit(&[("src/c", Some("1"), 0o100755), ("src/a", None, 0)], None),
         ];
-        let files = Files::new(&commits);
-        let src = Wanted::new(&["./src/".to_owned()], &[]);
+        let mut files = Files::new(&commits);
+        let src = taken("./src/", &[]);
         assert_eq!(names(&files.changed(0, 1, &src)), [("src/a", FileKind::Content, 1)]);
         // There and back again.
         assert_eq!(names(&files.changed(0, 2, &src)), [("src/c", FileKind::Added, 2)]);
@@ -234,9 +315,9 @@ mod tests {
             names(&files.changed(2, 3, &src)),
             [("src/a", FileKind::Deleted, 3), ("src/c", FileKind::Mode, 3)]
         );
-        let all = Wanted::new(&[".".to_owned()], &["src"]);
+        let all = taken(".", &["src"]);
         assert_eq!(names(&files.changed(0, 3, &all)), [("doc/b", FileKind::Content, 1)]);
-        let some = Wanted::new(&["*/b".to_owned()], &[]);
+        let some = taken("*/b", &[]);
         assert_eq!(names(&files.changed(0, 1, &some)), [("doc/b", FileKind::Content, 1)]);
     }
 
@@ -247,10 +328,12 @@ mod tests {
             commit(&[], Some("# none\n")),
             commit(&[("a.log", Some("2"), 0o100644)], Some("*.log\n")),
         ];
-        let files = Files::new(&commits);
-        let all = Wanted::new(&[".".to_owned()], &[]);
+        let mut files = Files::new(&commits);
+        let all = taken(".", &[]);
         assert_eq!(names(&files.changed(0, 1, &all)), [("a.log", FileKind::Added, 0)]);
         assert_eq!(names(&files.changed(0, 2, &all)), []);
+        assert!(files.differ(0, 1, &all) && files.differ(1, 0, &all));
+        assert!(!files.differ(0, 2, &all) && !files.differ(0, 1, &taken("b", &[])));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From a trial's rebuilt steps to their causes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use crate::dockerfile::{Dockerfile, Place};
 use crate::journal::Outcome;
@@ -10,9 +11,8 @@ use crate::strategy::EngineUse;
 use super::bases::Bases;
 use super::cause::Cause;
 use super::collected::Collections;
-use super::compare::{Comparison, Revision, steps};
-use super::depends::{above, cache_mounts, takes_from};
-use super::files::Files;
+use super::comparisons::Comparisons;
+use super::depends::{above, cache_mounts, steps, takes_from};
 use super::outputs::Outputs;
 use super::parents::Unstable;
 use super::sources::{Extent, Readable, Source, Sources};
@@ -38,14 +38,12 @@ impl Trial<'_> {
 /// Explains trials of one journal, one after the other, and remembers what it compared.
 pub struct Explainer<'a> {
     pub(super) analysis: &'a Analysis,
-    pub(super) revisions: Vec<Revision<'a>>,
+    pub(super) comparisons: Comparisons<'a>,
     pub(super) outputs: Outputs<'a>,
     collected: Collections<'a>,
     bases: Bases<'a>,
     pub(super) unstable: Unstable,
-    files: Files<'a>,
     sources: Sources<'a>,
-    compared: HashMap<(usize, usize), Comparison>,
     /// Which instruction each step of each commit is.
     places: HashMap<(usize, Name), Option<Place>>,
 }
@@ -69,12 +67,10 @@ struct Trial<'t> {
 impl<'a> Explainer<'a> {
     pub fn new(analysis: &'a Analysis) -> Self {
         let commits = &analysis.header.commits;
-        let revisions: Vec<Revision<'_>> =
-            commits.iter().enumerate().map(|(n, c)| Revision::new(n, c)).collect();
+        let comparisons = Comparisons::new(commits);
         let mut places = HashMap::new();
         let outputs = Outputs::new(analysis, |row, name| {
-            let dockerfile = &revisions.get(row.commit)?.dockerfile;
-            let found = || dockerfile.find_step(analysis.text(name));
+            let found = || comparisons.recipe(row.commit).dockerfile.find_step(analysis.text(name));
             *places.entry((row.commit, name)).or_insert_with(found)
         });
         Self {
@@ -83,10 +79,8 @@ impl<'a> Explainer<'a> {
             collected: Collections::new(&analysis.trials),
             bases: Bases::new(analysis),
             unstable: Unstable::new(),
-            revisions,
-            files: Files::new(commits),
+            comparisons,
             sources: Sources::new(&analysis.header, &analysis.trials),
-            compared: HashMap::new(),
             places,
         }
     }
@@ -108,12 +102,13 @@ impl<'a> Explainer<'a> {
                 rebuilt.insert(*place, number);
             }
         }
+        let builds = places.iter().map(|(step, _)| step.build + 1).max().unwrap_or(0);
+        let readable: Vec<Readable> = (0..builds).map(|build| self.readable(row, build)).collect();
         for (number, (step, place)) in places.iter().enumerate() {
-            let readable = self.sources.of(row, step.build);
             let trial = Trial {
                 row,
                 step,
-                readable: &readable,
+                readable: &readable[step.build],
                 rebuilt: &rebuilt,
                 steps: &places,
                 misses: &misses,
@@ -153,6 +148,11 @@ impl<'a> Explainer<'a> {
         })
     }
 
+    /// What the build of `row` at the place `build` could read.
+    pub(super) fn readable(&self, row: &TrialRow, build: usize) -> Readable {
+        self.sources.of(row, build)
+    }
+
     /// The targets of every commit.
     pub fn targets(&self) -> &'a [String] {
         &self.analysis.header.targets
@@ -162,10 +162,10 @@ impl<'a> Explainer<'a> {
     /// at `place`, and whether everything it is made from is as it was there. A source for which
     /// both hold wins.
     pub fn would_hold(&mut self, row: &TrialRow, build: usize, place: Place) -> (bool, bool) {
-        let readable = self.sources.of(row, build);
+        let readable = self.readable(row, build);
         let mut best = (false, false);
         for source in &readable.sources {
-            let same = !self.compared(source.commit, row.commit).is_affected(place);
+            let same = !self.is_affected(source, row, place);
             let holds = same && self.holds(source, row, place);
             best = best.max((holds, same));
         }
@@ -174,7 +174,7 @@ impl<'a> Explainer<'a> {
 
     /// What would make the step at `place` miss by itself.
     pub fn own_cause(&mut self, row: &TrialRow, build: usize, place: Place) -> Option<Cause> {
-        let readable = self.sources.of(row, build);
+        let readable = self.readable(row, build);
         if !readable.reads {
             return Some(Cause::NoCacheRead);
         }
@@ -182,12 +182,12 @@ impl<'a> Explainer<'a> {
             return Some(Cause::FirstBuild);
         }
         let nearest = self.nearest(row, place, &readable.sources);
-        self.compared(nearest.commit, row.commit).own(place).cloned()
+        self.comparisons.own(nearest.commit, row.commit, place)
     }
 
     fn place(&mut self, row: &TrialRow, step: &StepRow) -> Option<Place> {
-        let found =
-            || self.revisions[row.commit].dockerfile.find_step(self.analysis.text(step.name));
+        let dockerfile = &self.comparisons.recipe(row.commit).dockerfile;
+        let found = || dockerfile.find_step(self.analysis.text(step.name));
         *self.places.entry((row.commit, step.name)).or_insert_with(found)
     }
 
@@ -196,7 +196,7 @@ impl<'a> Explainer<'a> {
     }
 
     pub fn dockerfile(&self, row: &TrialRow) -> &Dockerfile {
-        &self.revisions[row.commit].dockerfile
+        &self.comparisons.recipe(row.commit).dockerfile
     }
 
     /// The cause, the rebuilt step it lies in if that is another, and the commit compared with.
@@ -223,14 +223,15 @@ impl<'a> Explainer<'a> {
         };
         let nearest = self.nearest(row, place, &readable.sources);
         let against = Some(nearest.commit);
-        let own = self.compared(nearest.commit, row.commit).own(place).cloned();
-        let revisions = (&self.revisions[nearest.commit], &self.revisions[row.commit]);
-        let own = own.or_else(|| self.bases.moved(row, place, revisions));
+        let own = self.comparisons.own(nearest.commit, row.commit, place);
+        let recipe = self.comparisons.recipe(row.commit);
+        let own = own.or_else(|| self.bases.moved(row, place, nearest.commit, recipe));
         // A step that is as it was is another's doing, unless the cache that was read lacks it.
         let inherited = self.inherited(trial, place);
         let lacking = own.is_some() || (inherited.is_none() && !self.holds(&nearest, row, place));
         if lacking && let Some((lost, reference)) = self.lost(row, place, readable) {
-            let Source { commit: by, target, .. } = nearest;
+            let by = nearest.commit;
+            let target = nearest.target.clone();
             return (Cause::Overwritten { reference, lost, by, target }, None, Some(lost));
         }
         if let Some(cause) = own {
@@ -266,11 +267,12 @@ impl<'a> Explainer<'a> {
         let Trial { row, step, readable, .. } = *trial;
         let unexplained = Cause::Unexplained { caches: readable.caches() };
         let failed = row.builds.get(step.build).and_then(|build| build.failed_imports.first());
-        let unaffected: Vec<&Source> = readable
-            .sources
-            .iter()
-            .filter(|source| !self.compared(source.commit, row.commit).is_affected(place))
-            .collect();
+        let mut unaffected: Vec<&Source> = vec![];
+        for source in &readable.sources {
+            if !self.is_affected(source, row, place) {
+                unaffected.push(source);
+            }
+        }
         let holding = unaffected.iter().any(|source| self.holds(source, row, place));
         if let (Some(message), true) = (failed, holding || unaffected.is_empty()) {
             return Cause::ImportFailed { message: self.analysis.text(*message).to_owned() };
@@ -293,8 +295,8 @@ impl<'a> Explainer<'a> {
     /// The frontends of two commits, where they are not the same.
     pub fn other_frontend(&self, before: usize, now: usize) -> Option<Cause> {
         let frontend = |commit: usize| {
-            let revision = &self.revisions[commit];
-            revision.dockerfile.frontend(revision.args).map(str::to_owned)
+            let recipe = self.comparisons.recipe(commit);
+            recipe.dockerfile.frontend(recipe.args).map(str::to_owned)
         };
         let (before, after) = (frontend(before), frontend(now));
         (before != after).then_some(Cause::Frontend { before, after })
@@ -317,35 +319,34 @@ impl<'a> Explainer<'a> {
     }
 
     /// The source of which most is as it was: for the step itself, then all in all, then the latest.
-    fn nearest(&mut self, row: &TrialRow, place: Place, sources: &[Source]) -> Source {
-        let mut scored: Vec<(bool, bool, usize, usize, &Source)> = sources
-            .iter()
-            .map(|source| {
-                let holds = self.holds(source, row, place);
-                let compared = self.compared(source.commit, row.commit);
-                (!compared.is_affected(place), holds, compared.same(), source.commit, source)
-            })
-            .collect();
-        scored.sort_by_key(|(same, holds, count, commit, _)| (*same, *holds, *count, *commit));
+    fn nearest(&mut self, row: &TrialRow, place: Place, sources: &[Rc<Source>]) -> Rc<Source> {
+        let mut best: Option<((bool, bool, usize, usize), &Rc<Source>)> = None;
+        for source in sources {
+            let holds = self.holds(source, row, place);
+            let compared = self.comparisons.between(source.commit, row.commit);
+            let score = (!compared.is_affected(place), holds, compared.same(), source.commit);
+            if best.is_none_or(|(other, _)| score >= other) {
+                best = Some((score, source));
+            }
+        }
         // The caller has at least one source.
-        scored.last().map_or_else(|| sources[0].clone(), |(.., source)| (*source).clone())
+        best.map_or_else(|| sources[0].clone(), |(_, source)| source.clone())
     }
 
     /// An overwritten cache that held the step, which and all it is made from are as they are now.
     fn lost(&mut self, row: &TrialRow, place: Place, found: &Readable) -> Option<(usize, String)> {
         found.overwritten.iter().rev().find_map(|source| {
             let holds = self.holds(source, row, place);
-            let same = !self.compared(source.commit, row.commit).is_affected(place);
-            let reference = source.reference.clone()?;
-            (same && holds).then_some((source.commit, reference))
+            let reference = source.reference.clone().filter(|_| holds)?;
+            let same = !self.is_affected(source, row, place);
+            same.then_some((source.commit, reference))
         })
     }
 
-    pub(super) fn compared(&mut self, before: usize, now: usize) -> &Comparison {
-        let (revisions, files) = (&self.revisions, &self.files);
-        self.compared
-            .entry((before, now))
-            .or_insert_with(|| Comparison::of(&revisions[before], &revisions[now], files))
+    /// Whether anything that the step at `place` is made from differs from what the cache was
+    /// written from.
+    fn is_affected(&mut self, source: &Source, row: &TrialRow, place: Place) -> bool {
+        self.comparisons.between(source.commit, row.commit).is_affected(place)
     }
 }
 

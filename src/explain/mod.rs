@@ -1,7 +1,7 @@
 //! Why steps were rebuilt: for each, the first cause and the chain below it.
 //!
 //! Works from a journal alone. A rebuilt step is held against the nearest commit whose cache the
-//! trial could read (`sources`); what differs there is its cause (`compare`). Surprising: a
+//! trial could read (`sources`); what differs there is its cause (`comparisons`). Surprising: a
 //! difference never makes a miss of its own accord. Only steps that the trace shows as rebuilt are
 //! explained, so an explanation cannot contradict it.
 
@@ -10,13 +10,16 @@ mod bases;
 mod cause;
 mod collected;
 mod compare;
+mod comparisons;
 mod cost;
 mod depends;
 mod files;
 mod misses;
 mod outputs;
+mod pairing;
 mod parents;
 mod predict;
+mod recipe;
 mod rounds;
 mod sources;
 mod words;
@@ -105,5 +108,7 @@ pub fn explain(analysis: &Analysis) -> impl Iterator<Item = TrialMisses> {
     analysis.trials.iter().filter_map(move |trial| explainer.trial(trial))
 }
 
+#[cfg(test)]
+mod made_up;
 #[cfg(test)]
 mod tests;

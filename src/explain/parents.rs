@@ -8,7 +8,6 @@ use crate::dockerfile::{self, Place};
 use crate::measure::TrialRow;
 
 use super::cause::{Cause, Differing, Output};
-use super::compare::{stood, was};
 use super::depends::{above, chain, made_from, takes_from, top};
 use super::files::Wanted;
 use super::misses::Explainer;
@@ -33,7 +32,7 @@ impl Explainer<'_> {
             Cause::Above { step, .. } => {
                 let parent = above(self.dockerfile(row), place);
                 // What is changed itself would have missed anyway.
-                let own = self.compared(against, row.commit).own(place).is_some();
+                let own = self.comparisons.own(against, row.commit, place).is_some();
                 let parent = parent.filter(|_| !own);
                 let output = parent.and_then(|parent| self.chain_output(row, parent, against));
                 Cause::Above { step, output }
@@ -63,12 +62,12 @@ impl Explainer<'_> {
         }
         let from: Vec<Place> = made_from(self.dockerfile(row), place).into_iter().collect();
         let mut places = vec![(row.commit, place, from.clone())];
-        let same = against.filter(|&other| !self.compared(other, row.commit).is_affected(place));
+        let same = against
+            .filter(|&other| !self.comparisons.between(other, row.commit).is_affected(place));
         if let Some(other) = same.filter(|other| *other != row.commit) {
-            let (before, now) = (&self.revisions[other], &self.revisions[row.commit]);
-            let all: Option<Vec<Place>> =
-                from.iter().map(|place| was(before, now, *place)).collect();
-            let stood = was(before, now, place).zip(all);
+            let changed = self.comparisons.changed(other, row.commit);
+            let all: Option<Vec<Place>> = from.iter().map(|place| changed.was(*place)).collect();
+            let stood = changed.was(place).zip(all);
             places.extend(stood.map(|(place, from)| (other, place, from)));
         }
         let found = self.outputs.unstable(self.analysis, &places);
@@ -78,19 +77,18 @@ impl Explainer<'_> {
 
     /// What the step at `place` itself came out as against `against`.
     pub(super) fn own_output(
-        &self,
+        &mut self,
         row: &TrialRow,
         place: Place,
         against: usize,
     ) -> Option<Output> {
-        let (before, now) = (&self.revisions[against], &self.revisions[row.commit]);
-        let old = stood(before, now, place)?;
+        let old = self.comparisons.changed(against, row.commit).stood(place)?;
         let (output, other) = self.outputs.pair(row, place, against, old)?;
         Some(self.outputs.between(self.analysis, output, other))
     }
 
     /// What the step at `place` and all above it came out as, which is what the step below it sees.
-    fn chain_output(&self, row: &TrialRow, place: Place, against: usize) -> Option<Output> {
+    fn chain_output(&mut self, row: &TrialRow, place: Place, against: usize) -> Option<Output> {
         let mut differing = vec![];
         let mut all_known = true;
         for place in chain(self.dockerfile(row), place) {
@@ -108,14 +106,14 @@ impl Explainer<'_> {
 
     /// What the step at `place` takes from stages came out as. A copy holds just that; of a mount it
     /// is known only where the whole stage is the same.
-    fn taken_output(&self, row: &TrialRow, place: Place, against: usize) -> Option<Output> {
+    fn taken_output(&mut self, row: &TrialRow, place: Place, against: usize) -> Option<Output> {
         let dockerfile = self.dockerfile(row);
         if dockerfile.at(place)?.keyword != "RUN" {
             return self.own_output(row, place, against);
         }
-        let stages = takes_from(dockerfile, place);
-        let tops = stages.into_iter().filter_map(|stage| top(dockerfile, stage));
-        let mut outputs = tops.map(|top| self.chain_output(row, top, against));
+        let stages = takes_from(dockerfile, place).into_iter();
+        let tops: Vec<Place> = stages.filter_map(|stage| top(dockerfile, stage)).collect();
+        let mut outputs = tops.into_iter().map(|top| self.chain_output(row, top, against));
         let same = outputs.all(|output| output == Some(Output::Same));
         same.then_some(Output::Same)
     }
@@ -123,9 +121,10 @@ impl Explainer<'_> {
     /// The one step that all differing files that the step at `place` copies come from, if it is
     /// known to make them anew each time.
     fn who(&mut self, row: &TrialRow, place: Place, against: usize) -> Option<String> {
-        let dockerfile = self.dockerfile(row).clone();
+        let recipe = self.comparisons.recipe(row.commit).clone();
+        let dockerfile = &recipe.dockerfile;
         let instruction = dockerfile.at(place)?;
-        let variables = dockerfile.variables(place, self.revisions[row.commit].args);
+        let variables = dockerfile.variables(place, recipe.args);
         let sources: Vec<String> = instruction
             .sources()
             .iter()
@@ -134,9 +133,9 @@ impl Explainer<'_> {
             .map(|source| if source.is_empty() { ".".to_owned() } else { source })
             .collect();
         let wanted = Wanted::new(&sources, &[]);
-        let stage = *takes_from(&dockerfile, place).first()?;
+        let stage = *takes_from(dockerfile, place).first()?;
         let mut found = None;
-        for place in chain(&dockerfile, top(&dockerfile, stage)?) {
+        for place in chain(dockerfile, top(dockerfile, stage)?) {
             let Some(Output::Different(files)) = self.own_output(row, place, against) else {
                 continue;
             };

@@ -14,8 +14,7 @@ use crate::measure::{Analysis, Traffic, TrialRow};
 use crate::units::Nanos;
 
 use super::cause::Cause;
-use super::compare::steps;
-use super::depends::{above, takes_from};
+use super::depends::{above, steps, takes_from};
 use super::misses::{Explainer, is_needed};
 
 /// What would become of one step under one strategy.
@@ -135,4 +134,38 @@ fn of_strategy(explainer: &mut Explainer<'_>, row: &TrialRow, strategy: &str) ->
     }
     found.sort_by_key(|prediction| prediction.line);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::{commit, edited, recorded, trial};
+    use super::*;
+
+    const TEXT: &str =
+        "FROM busybox AS build\nCOPY a /a\nRUN true\nFROM busybox\nCOPY --from=build /a /a\n";
+    const STEPS: [&str; 3] =
+        ["[build 2/3] COPY a /a", "[build 3/3] RUN true", "[stage-1 2/2] COPY --from=build /a /a"];
+
+    fn built(commit: usize, cached: bool) -> crate::journal::TrialRecord {
+        trial("registry-max", commit, &STEPS.map(|name| (name, cached)))
+    }
+
+    fn reused(recorded: &crate::journal::Recorded, tree: CommitRecord) -> Vec<(usize, bool, bool)> {
+        let found = predict(&Analysis::of(recorded), tree);
+        found.iter().map(|step| (step.line, step.reused, step.certain)).collect()
+    }
+
+    #[test]
+    fn a_renamed_stage_is_the_same_stage() {
+        let recorded =
+            recorded(&["registry-max"], vec![edited(TEXT, &[("a", "1")])], vec![built(0, false)]);
+        let all = [(2, true, true), (3, true, true), (5, true, true)];
+        assert_eq!(reused(&recorded, commit(TEXT, &[])), all);
+        let renamed = TEXT.replace("AS build", "AS builder").replace("=build", "=builder");
+        assert_eq!(reused(&recorded, commit(&renamed, &[])), all);
+        let numbered = TEXT.replace("=build", "=0");
+        assert_eq!(reused(&recorded, commit(&numbered, &[])), all);
+        let other = TEXT.replace("=build", "=busybox");
+        assert_eq!(reused(&recorded, commit(&other, &[])), [(5, false, true)]);
+    }
 }

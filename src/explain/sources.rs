@@ -12,9 +12,10 @@ use crate::strategy::{
     BuildPlan, CacheEntry, CachePlan, EngineUse, Position, Standing, Strategy, plan,
 };
 
-/// So many commits a kept engine's cache is held against, the latest ones. It holds more, but a step
-/// is seldom like one of long ago only.
-const MOST_KEPT: usize = 64;
+/// So many commits a step is held against for what a kept engine holds, and for what was overwritten
+/// under one reference: the latest ones. There are more, but a step is seldom like one of long ago
+/// only.
+const MOST_COMPARED: usize = 64;
 
 /// What one cache holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +41,9 @@ pub enum Extent {
 /// What one build of a trial could read.
 #[derive(Clone, Debug, Default)]
 pub struct Readable {
-    pub sources: Vec<Source>,
-    /// Caches that the same reference held before they were overwritten.
-    pub overwritten: Vec<Source>,
+    pub sources: Vec<Rc<Source>>,
+    /// Caches that the same references held before they were overwritten, the latest of each.
+    pub overwritten: Vec<Rc<Source>>,
     /// References that were to be read and that nothing had been written to.
     pub missing: Vec<String>,
     /// Whether the strategy reads caches at all, at any commit.
@@ -59,61 +60,70 @@ impl Readable {
     }
 }
 
-/// The trials of one sequence in which commits were built, by commit.
-type Built = HashMap<(usize, usize, u32), Vec<usize>>;
-
 /// What every trial of a run could read.
 pub struct Sources<'a> {
     header: &'a Header,
-    built: Built,
+    /// By strategy, link and round.
+    written: HashMap<(usize, usize, u32), Rc<Written>>,
     plans: HashMap<(usize, usize), CachePlan>,
-    /// What was found before, by strategy, commit, build and the commits built until then.
-    found: HashMap<(usize, usize, usize, Vec<usize>), Rc<Readable>>,
+}
+
+/// What the built commits of one sequence wrote.
+#[derive(Default)]
+struct Written {
+    /// In their order.
+    commits: Vec<usize>,
+    /// By reference, in the order in which it was written.
+    caches: HashMap<String, Vec<Rc<Source>>>,
 }
 
 impl<'a> Sources<'a> {
     pub fn new(header: &'a Header, trials: &[TrialRow]) -> Self {
-        let mut built = Built::new();
+        let mut built: HashMap<(usize, usize, u32), Vec<usize>> = HashMap::new();
         // A wrong image was exported all the same.
         let wrote =
             |row: &&TrialRow| matches!(row.outcome, Outcome::Built | Outcome::WrongImage { .. });
         for row in trials.iter().filter(wrote) {
             built.entry((row.strategy, row.link, row.round)).or_default().push(row.commit);
         }
-        built.values_mut().for_each(|commits| commits.sort_unstable());
         let mut plans = HashMap::new();
         let standings: Vec<Standing<'_>> =
             header.commits.iter().map(CommitRecord::standing).collect();
-        for (number, strategy) in header.strategies.iter().enumerate() {
-            for commit in 0..header.commits.len() {
-                plans.insert(
-                    (number, commit),
-                    plan(strategy, &position(header, &standings, commit)),
-                );
+        for commit in 0..header.commits.len() {
+            let position = position(header, &standings, commit);
+            for (number, strategy) in header.strategies.iter().enumerate() {
+                plans.insert((number, commit), plan(strategy, &position));
             }
         }
-        Self { header, built, plans, found: HashMap::new() }
+        // Most rounds built the same commits.
+        let mut known: HashMap<(usize, Vec<usize>), Rc<Written>> = HashMap::new();
+        let written = built.into_iter().map(|(key, mut commits)| {
+            commits.sort_unstable();
+            let (strategy, ..) = key;
+            let written = known.entry((strategy, commits)).or_insert_with_key(|(_, commits)| {
+                let mut caches = HashMap::new();
+                for &commit in commits {
+                    let builds = plans.get(&(strategy, commit)).map(|plan| &plan.builds);
+                    builds.into_iter().flatten().for_each(|b| write(b, commit, &mut caches));
+                }
+                Rc::new(Written { commits: commits.clone(), caches })
+            });
+            (key, written.clone())
+        });
+        let written = written.collect();
+        Self { header, written, plans }
     }
 
     /// What the build of `row` at the place `build` could read.
-    pub fn of(&mut self, row: &TrialRow, build: usize) -> Rc<Readable> {
-        let key = (row.strategy, row.link, row.round);
-        let sequence = self.built.get(&key).map_or(&[][..], Vec::as_slice);
-        let before: Vec<usize> = sequence.iter().copied().filter(|&c| c < row.commit).collect();
-        let key = (row.strategy, row.commit, build, before);
-        if let Some(found) = self.found.get(&key) {
-            return found.clone();
-        }
-        let found = Rc::new(self.readable(row, build, &key.3));
-        self.found.insert(key, found.clone());
-        found
-    }
-
-    /// The same, given the commits `before` it that were built.
-    fn readable(&self, row: &TrialRow, build: usize, before: &[usize]) -> Readable {
+    pub fn of(&self, row: &TrialRow, build: usize) -> Readable {
         let strategy = self.header.strategies.get(row.strategy);
         let own = self.plans.get(&(row.strategy, row.commit));
         let (Some(strategy), Some(own)) = (strategy, own) else { return Readable::default() };
+        let none = Written::default();
+        let written = self.written.get(&(row.strategy, row.link, row.round));
+        let written = written.map_or(&none, Rc::as_ref);
+        let end = written.commits.partition_point(|commit| *commit < row.commit);
+        let before = &written.commits[..end];
         let kept = strategy.engine == EngineUse::Kept;
         let mut found = Readable {
             reads: !strategy.no_cache && (kept || !strategy.imports.is_empty()),
@@ -124,28 +134,28 @@ impl<'a> Sources<'a> {
             return found;
         }
         if kept {
-            let whole = |&commit: &usize| Source {
-                commit,
-                target: None,
-                extent: Extent::All,
-                reference: None,
+            let whole = |&commit: &usize| {
+                let extent = Extent::All;
+                Rc::new(Source { commit, target: None, extent, reference: None })
             };
-            found.sources.extend(before.iter().rev().take(MOST_KEPT).rev().map(whole));
-        }
-        let mut written: HashMap<String, Vec<Source>> = HashMap::new();
-        for &commit in before {
-            let builds = self.plans.get(&(row.strategy, commit)).map(|plan| &plan.builds);
-            builds.into_iter().flatten().for_each(|build| write(build, commit, &mut written));
+            found.sources.extend(before[end.saturating_sub(MOST_COMPARED)..].iter().map(whole));
         }
         // Earlier builds of the trial may have overwritten what this one was to read.
-        own.builds.iter().take(build).for_each(|b| write(b, row.commit, &mut written));
+        let mut now: HashMap<String, Vec<Rc<Source>>> = HashMap::new();
+        own.builds.iter().take(build).for_each(|b| write(b, row.commit, &mut now));
         let imports = own.builds.get(build).map(|build| &build.imports);
         for reference in imports.into_iter().flatten().filter_map(read_name) {
-            match written.get(&reference).map(Vec::as_slice) {
-                None | Some([]) => found.missing.push(reference),
-                Some([lost @ .., last]) => {
+            let earlier = written.caches.get(&reference).map_or(&[][..], Vec::as_slice);
+            let end = earlier.partition_point(|source| source.commit < row.commit);
+            let now = now.get(&reference).map_or(&[][..], Vec::as_slice);
+            let mut latest = now.iter().rev().chain(earlier[..end].iter().rev());
+            match latest.next() {
+                None => found.missing.push(reference),
+                Some(last) => {
                     found.sources.push(last.clone());
-                    found.overwritten.extend(lost.iter().cloned());
+                    let mut lost: Vec<_> = latest.take(MOST_COMPARED).cloned().collect();
+                    lost.reverse();
+                    found.overwritten.extend(lost);
                 }
             }
         }
@@ -158,7 +168,7 @@ impl<'a> Sources<'a> {
 }
 
 /// Notes what a build of `commit` exports.
-fn write(build: &BuildPlan, commit: usize, written: &mut HashMap<String, Vec<Source>>) {
+fn write(build: &BuildPlan, commit: usize, written: &mut HashMap<String, Vec<Rc<Source>>>) {
     for export in &build.exports {
         let mode = export.attrs.get("mode").map_or("min", String::as_str);
         let (name, extent) = match export.kind.as_str() {
@@ -169,7 +179,7 @@ fn write(build: &BuildPlan, commit: usize, written: &mut HashMap<String, Vec<Sou
         if let Some(name) = name {
             let target = build.target.clone();
             let source = Source { commit, target, extent, reference: Some(name.clone()) };
-            written.entry(name).or_default().push(source);
+            written.entry(name).or_default().push(Rc::new(source));
         }
     }
 }

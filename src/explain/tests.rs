@@ -2,41 +2,26 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::cause::{Cause, InstructionChange, Variable};
-use super::compare::{Comparison, Revision};
-use super::files::Files;
+use super::comparisons::Comparisons;
+use super::made_up::{commit, edited, recorded, trial};
 use super::*;
 use crate::dockerfile::Place;
 use crate::journal::CommitRecord;
 use crate::measure::steps;
 
-fn commit(dockerfile: &str, args: &[(&str, &str)]) -> CommitRecord {
-    CommitRecord {
-        id: String::new(),
-        message: String::new(),
-        branch: "main".into(),
-        parent: None,
-        merged: vec![],
-        tagged: false,
-        args: args.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        dockerfile: Some(dockerfile.to_owned()),
-        dockerignore: None,
-        changes: vec![],
-    }
-}
-
 /// The own causes of every step of `after`, by line.
 fn causes(before: &CommitRecord, after: &CommitRecord) -> BTreeMap<usize, Cause> {
     let commits = [before.clone(), after.clone()];
-    let files = Files::new(&commits);
-    let revisions = [Revision::new(0, &commits[0]), Revision::new(1, &commits[1])];
-    let compared = Comparison::of(&revisions[0], &revisions[1], &files);
-    let dockerfile = &revisions[1].dockerfile;
+    let mut comparisons = Comparisons::new(&commits);
+    let compared = comparisons.between(0, 1);
+    let recipe = comparisons.recipe(1).clone();
+    let dockerfile = &recipe.dockerfile;
     let mut found = BTreeMap::new();
     for (stage, whole) in dockerfile.stages.iter().enumerate() {
         for (instruction, line) in whole.instructions.iter().enumerate() {
-            if let Some(cause) = compared.own(Place { stage, instruction }) {
+            if let Some(cause) = comparisons.own(0, 1, Place { stage, instruction }) {
                 assert!(compared.is_affected(Place { stage, instruction }));
-                found.insert(line.first_line, cause.clone());
+                found.insert(line.first_line, cause);
             }
         }
     }
@@ -101,6 +86,115 @@ fn what_an_instruction_sees_counts_and_only_for_those_who_see_it() {
     let proxy = "FROM debian\nARG HTTP_PROXY\nRUN one\n";
     let proxied = commit(proxy, &[("HTTP_PROXY", "http://x")]);
     assert!(causes(&commit(proxy, &[]), &proxied).is_empty());
+}
+
+const STAGES: &str = "FROM busybox AS build\nCOPY a /a\nRUN --mount=from=tools,target=/t make\n\
+                      FROM build AS test\nRUN test\nFROM busybox\nCOPY --from=build /a /a\nRUN true\n";
+
+#[test]
+fn names_and_places_of_stages_are_no_difference() {
+    let before = commit(STAGES, &[]);
+    let after = |text: &str| causes(&before, &commit(text, &[]));
+    let named = STAGES.replace("AS build", "AS builder").replace("=build", "=builder");
+    assert!(after(&named.replace("FROM build ", "FROM builder ")).is_empty());
+    assert!(after(&STAGES.replace("--from=build", "--from=0")).is_empty());
+    assert!(
+        after(&STAGES.replace("FROM busybox AS build", "FROM busybox AS b\nFROM b AS build"))
+            .is_empty()
+    );
+    let added = STAGES.replace("FROM busybox\n", "FROM busybox AS lint\nRUN lint\nFROM busybox\n");
+    let found = after(&added);
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [7]);
+    // The nameless stage is found again by what else it says.
+    let found = after(&added.replace("RUN true", "RUN false"));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [7, 10]);
+    assert_eq!(change(&found[&10]), InstructionChange::Changed);
+    // Another stage of that number is another stage.
+    let numbered = commit(&STAGES.replace("--from=build", "--from=0"), &[]);
+    let inserted = format!("FROM busybox AS first\n{}", numbered.dockerfile.clone().unwrap());
+    let found = causes(&numbered, &commit(&inserted, &[]));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [8]);
+    // And another image is another image, of stages and of mounts.
+    let found = after(&STAGES.replace("--from=build", "--from=other"));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [7]);
+    let found = after(&STAGES.replace("from=tools", "from=tools:2"));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn a_stage_that_lost_its_steps_is_told_by_whoever_starts_from_it() {
+    let text = "FROM busybox AS a\nRUN one\nFROM a\nRUN two\n";
+    let found = causes(&commit(text, &[]), &commit(&text.replace("RUN one\n", ""), &[]));
+    assert_eq!(change(&found[&3]), InstructionChange::RemovedAbove);
+    let moved = "FROM busybox AS a\nRUN one\nFROM debian AS b\nRUN three\nFROM b\nRUN two\n";
+    let base = Cause::Base { before: "a".into(), after: "b".into() };
+    assert_eq!(causes(&commit(text, &[]), &commit(moved, &[])).get(&6), Some(&base));
+}
+
+#[test]
+fn a_chain_goes_through_a_stage_that_a_variable_names() {
+    let text = "ARG V=dev\nFROM busybox AS base\nCOPY a /a\nFROM base AS dev\nCOPY b /b\n\
+                FROM ${V} AS final\nRUN cat /a /b\n";
+    let commits = vec![edited(text, &[("a", "1"), ("b", "1")]), edited(text, &[("b", "2")])];
+    let steps = ["[base 2/2] COPY a /a", "[dev 1/1] COPY b /b", "[final 1/1] RUN cat /a /b"];
+    let recorded = recorded(
+        &["registry-max"],
+        commits,
+        vec![
+            trial("registry-max", 0, &steps.map(|step| (step, false))),
+            trial("registry-max", 1, &[(steps[0], true), (steps[1], false), (steps[2], false)]),
+        ],
+    );
+    let trials: Vec<TrialMisses> = explain(&Analysis::of(&recorded)).collect();
+    let [copy, run] = &trials[1].misses[..] else { panic!("{trials:?}") };
+    assert!(matches!(&copy.cause, Cause::Files { count: 1, .. }), "{copy:?}");
+    assert_eq!(run.cause, Cause::Above { step: steps[1].into(), output: None });
+}
+
+#[test]
+fn a_stage_that_came_in_between_keeps_chains_whole() {
+    let text =
+        "FROM busybox AS build\nCOPY a /a\nFROM busybox\nCOPY --from=build /a /a\nRUN true\n";
+    let with =
+        text.replace("FROM busybox\n", "FROM busybox AS lint\nRUN echo lint\nFROM busybox\n");
+    let commits = vec![edited(text, &[("a", "1")]), edited(&with, &[("a", "2")])];
+    let steps = |last: usize| {
+        [
+            "[build 2/2] COPY a /a".to_owned(),
+            format!("[stage-{last} 2/3] COPY --from=build /a /a"),
+            format!("[stage-{last} 3/3] RUN true"),
+        ]
+    };
+    let built = |commit: usize| {
+        let steps = steps(commit + 1);
+        trial("registry-max", commit, &steps.each_ref().map(|step| (step.as_str(), false)))
+    };
+    let recorded = recorded(&["registry-max"], commits, vec![built(0), built(1)]);
+    let trials: Vec<TrialMisses> = explain(&Analysis::of(&recorded)).collect();
+    let misses = &trials[1].misses;
+    assert!(misses.len() == 3 && misses.iter().all(|miss| miss.first == 0), "{misses:#?}");
+    assert!(matches!(misses[0].cause, Cause::Files { .. }));
+}
+
+#[test]
+fn a_step_is_held_against_the_latest_of_many_commits_only() {
+    let text = "FROM busybox\nCOPY a /a\n";
+    let commits: Vec<CommitRecord> =
+        (0..300).map(|number: usize| edited(text, &[("a", &number.to_string())])).collect();
+    let built = |commit| trial("registry-max", commit, &[("[2/2] COPY a /a", false)]);
+    let recorded = recorded(&["registry-max"], commits, (0..300).map(built).collect());
+    let analysis = Analysis::of(&recorded);
+    let mut explainer = Explainer::new(&analysis);
+    for row in &analysis.trials {
+        let readable = explainer.readable(row, 0);
+        assert!(readable.sources.len() == row.commit.min(1) && readable.overwritten.len() <= 64);
+        let misses = explainer.trial(row).unwrap().misses;
+        let file = |cause: &Cause| matches!(cause, Cause::Files { count: 1, .. });
+        assert!(
+            row.commit == 0
+                || (file(&misses[0].cause) && misses[0].against == Some(row.commit - 1))
+        );
+    }
 }
 
 #[test]

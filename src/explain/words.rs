@@ -128,7 +128,9 @@ pub fn text(trials: &[TrialMisses], header: &Header) -> String {
         if done[place] {
             continue;
         }
+        // Those of one commit stand side by side.
         let same: Vec<usize> = (place..trials.len())
+            .take_while(|&other| is_of_same(trial, trials[other]))
             .filter(|&other| !done[other] && says_the_same(trial, trials[other]))
             .collect();
         same.iter().for_each(|&other| done[other] = true);
@@ -142,11 +144,15 @@ pub fn text(trials: &[TrialMisses], header: &Header) -> String {
     out
 }
 
+fn is_of_same(a: &TrialMisses, b: &TrialMisses) -> bool {
+    (a.commit, &a.strategy, &a.link) == (b.commit, &b.strategy, &b.link)
+}
+
 fn says_the_same(a: &TrialMisses, b: &TrialMisses) -> bool {
     let misses = |trial: &TrialMisses| -> Vec<(String, Cause)> {
         trial.misses.iter().map(|miss| (miss.step.clone(), miss.cause.clone())).collect()
     };
-    (&a.strategy, &a.link, a.commit) == (&b.strategy, &b.link, b.commit) && misses(a) == misses(b)
+    misses(a) == misses(b)
 }
 
 fn one(out: &mut String, trial: &TrialMisses, rounds: &[String], header: &Header) {

@@ -1,0 +1,173 @@
+//! A Dockerfile and its build args, which many commits share, and what of them goes into cache keys.
+//!
+//! Mirrors BuildKit's cache keys but for files: the instruction with its variables filled in, for
+//! `RUN` also every variable it sees, and all of that for what lies below (buildkit
+//! `frontend/dockerfile/dockerfile2llb/convert.go`, `solver/llbsolver/ops`). Surprising: names of
+//! stages are no part of them, so a stage may be renamed or moved and every step stays as it was.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::dockerfile::{self, Dockerfile, Instruction, Place};
+
+use super::depends::{self, takes_from, top};
+use super::files::Taken;
+
+/// Steps of equal keys are as each other was, files aside. Two that differ have the same key once in
+/// 2^64.
+pub type Key = u64;
+
+/// What one or more commits build.
+pub struct Recipe<'a> {
+    /// Among those of one journal.
+    pub number: usize,
+    pub dockerfile: Dockerfile,
+    pub args: &'a BTreeMap<String, String>,
+    /// In the order of the Dockerfile.
+    pub steps: Vec<Step>,
+}
+
+/// A step and what it is made from.
+pub struct Step {
+    pub place: Place,
+    pub key: Key,
+    /// Of what its instruction says, without the names of stages that it takes from.
+    pub said: Key,
+    /// The same with the variables and settings that it sees.
+    pub own: Key,
+    /// The stages that it takes files from.
+    pub stages: Vec<usize>,
+    /// The step above it, and the last one of each stage that it takes from.
+    pub from: Vec<Place>,
+    /// What it takes from the build context.
+    pub taken: Option<Taken>,
+}
+
+impl<'a> Recipe<'a> {
+    pub fn new(number: usize, text: &str, args: &'a BTreeMap<String, String>) -> Self {
+        let dockerfile = dockerfile::parse_with(text, args);
+        let globals = dockerfile.globals(args);
+        let mut ends: Vec<Above> = vec![];
+        let mut found = vec![];
+        for (number, stage) in dockerfile.stages.iter().enumerate() {
+            let platform = stage.from.flag("platform").map(|p| dockerfile::expand(p, &globals));
+            let image = || (&platform, dockerfile::expand(&stage.base, &globals));
+            let mut above = match stage.parent.and_then(|parent| ends.get(parent)) {
+                Some(parent) => parent.clone(),
+                None => Above { key: of(image()), ..Above::default() },
+            };
+            for (index, instruction) in stage.instructions.iter().enumerate() {
+                let place = Place { stage: number, instruction: index };
+                if instruction.is_step() {
+                    let stages = takes_from(&dockerfile, place);
+                    let text = unnamed(&dockerfile, place, instruction);
+                    let said = of((&instruction.keyword, &text, &instruction.heredocs));
+                    let own = of((&platform, above.own(instruction, &text)));
+                    let taken: Vec<Key> =
+                        stages.iter().filter_map(|stage| Some(ends.get(*stage)?.key)).collect();
+                    above.key = of((above.key, own, taken));
+                    let tops = stages.iter().filter_map(|stage| top(&dockerfile, *stage));
+                    found.push(Step {
+                        place,
+                        key: above.key,
+                        said,
+                        own,
+                        from: depends::above(&dockerfile, place).into_iter().chain(tops).collect(),
+                        stages,
+                        taken: Taken::of(instruction, &above.values),
+                    });
+                }
+                above.pass(instruction, args, &globals);
+            }
+            ends.push(above);
+        }
+        Self { number, dockerfile, args, steps: found }
+    }
+
+    pub fn step(&self, place: Place) -> Option<&Step> {
+        let found = self.steps.binary_search_by_key(&place, |step| step.place);
+        self.steps.get(found.ok()?)
+    }
+
+    /// The steps of a stage.
+    pub fn of_stage(&self, stage: usize) -> &[Step] {
+        let start = self.steps.partition_point(|step| step.place.stage < stage);
+        let end = self.steps.partition_point(|step| step.place.stage <= stage);
+        &self.steps[start..end]
+    }
+}
+
+/// What the lines down to one come to.
+#[derive(Clone, Default)]
+struct Above {
+    /// That of the last step, or of the image.
+    key: Key,
+    values: BTreeMap<String, String>,
+    user: String,
+    shell: String,
+}
+
+impl Above {
+    fn own(&self, instruction: &Instruction, text: &str) -> Key {
+        let Instruction { keyword, heredocs, .. } = instruction;
+        if keyword == "RUN" {
+            let seen = self.values.iter().filter(|(name, _)| !is_proxy(name));
+            let seen: Vec<_> = seen.collect();
+            return of((keyword, text, heredocs, seen, &self.user, &self.shell));
+        }
+        of((keyword, dockerfile::expand(text, &self.values), heredocs))
+    }
+
+    fn pass(
+        &mut self,
+        instruction: &Instruction,
+        args: &BTreeMap<String, String>,
+        globals: &BTreeMap<String, String>,
+    ) {
+        match instruction.keyword.as_str() {
+            "USER" => self.user.clone_from(&instruction.text),
+            "SHELL" => self.shell.clone_from(&instruction.text),
+            _ => dockerfile::declare(instruction, args, globals, &mut self.values),
+        }
+    }
+}
+
+fn of(what: impl Hash) -> Key {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What follows the keyword of the instruction at `place`, without the names of the stages that it
+/// takes files from.
+fn unnamed(dockerfile: &Dockerfile, place: Place, instruction: &Instruction) -> String {
+    if instruction.taken_from().next().is_none() {
+        return instruction.text.clone();
+    }
+    let mut rest = instruction.text.as_str();
+    let mut text = String::new();
+    let is_stage = |name: &str| dockerfile.stage_named(name, place.stage).is_some();
+    let option = |text: &str| match text.strip_prefix("from=") {
+        Some(name) if is_stage(name) => "from=".to_owned(),
+        _ => text.to_owned(),
+    };
+    while let Some(after) = rest.strip_prefix("--") {
+        let (flag, after) = after.split_once(char::is_whitespace).unwrap_or((after, ""));
+        let flag: String = match flag.strip_prefix("mount=") {
+            Some(mount) => {
+                let options: Vec<String> = mount.split(',').map(option).collect();
+                format!("mount={}", options.join(","))
+            }
+            None => option(flag),
+        };
+        text.push_str(&format!("--{flag} "));
+        rest = after.trim_start();
+    }
+    text + rest
+}
+
+/// Build args that are not part of a `RUN`'s cache key (`dockerfile2llb/convert.go`, proxy args).
+pub fn is_proxy(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_str(), "http_proxy" | "https_proxy" | "ftp_proxy" | "no_proxy" | "all_proxy")
+}
