@@ -10,7 +10,7 @@ use super::explain::{ExplainError, Form};
 use super::replay::build_arg;
 use super::{Exit, journal_path};
 use crate::check::output::printable;
-use crate::explain::{Prediction, Takable, brief, predict, sentence};
+use crate::explain::{Prediction, Takable, bases, brief, predict, sentence};
 use crate::history::{Asked, PathKind, Written, working_tree};
 use crate::ignore::clean;
 use crate::journal::{CommitRecord, FileChange, Header, holds_journal};
@@ -49,6 +49,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let given = args.build_arg.iter().map(|(name, _)| name.as_str());
     for told in undeclared_args(tree.dockerfile.as_deref().unwrap_or_default(), given) {
         super::say(&format!("warning: {told}"));
+    }
+    for basis in bases(&analysis) {
+        let asked = args.strategy.is_empty() || args.strategy.contains(&basis.strategy);
+        let all = analysis.header.commits.len();
+        if asked && basis.built < all {
+            let (strategy, round) = (&basis.strategy, basis.round.saturating_add(1));
+            super::say(&format!(
+                "note: {strategy}: no round built more than {} of {all} commits; the caches are those of round {round}",
+                basis.built
+            ));
+        }
     }
     // Causes name the tree as the commit that it is taken for.
     let mut header = analysis.header.clone();

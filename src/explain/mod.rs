@@ -35,7 +35,7 @@ pub use cause::{
 };
 pub use cost::{Cost, costs};
 pub use files::Takable;
-pub use predict::{Prediction, predict};
+pub use predict::{Basis, Prediction, bases, predict};
 pub use words::{brief, of_cost, sentence, text};
 
 pub use misses::Explainer;

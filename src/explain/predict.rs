@@ -4,7 +4,7 @@
 //! A step is reused where a cache that its build could read holds it and nothing that it is made
 //! from differs; one that a cache lacks is no miss as long as no rebuilt step needs it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -36,7 +36,35 @@ pub struct Prediction {
     pub cause: Option<Cause>,
 }
 
-/// Whether each step that a build of `tree` needs would be reused, by strategy, then line.
+/// The round whose caches the next build is taken to find.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Basis {
+    pub strategy: String,
+    /// From 0, as in journals.
+    pub round: u32,
+    /// How many of the journal's commits it built.
+    pub built: usize,
+    #[serde(skip)]
+    link: usize,
+}
+
+/// For each strategy of which a trial was played, in the journal's order, the latest of the rounds that
+/// built most commits.
+pub fn bases(analysis: &Analysis) -> Vec<Basis> {
+    let basis = |(number, strategy): (usize, &String)| {
+        let mut built: BTreeMap<(usize, u32), usize> = BTreeMap::new();
+        for row in analysis.trials.iter().filter(|row| row.strategy == number) {
+            let wrote = matches!(row.outcome, Outcome::Built | Outcome::WrongImage { .. });
+            *built.entry((row.link, row.round)).or_default() += usize::from(wrote);
+        }
+        let most = built.into_iter().max_by_key(|((link, round), count)| (*count, *round, *link));
+        most.map(|((link, round), built)| Basis { strategy: strategy.clone(), round, built, link })
+    };
+    analysis.strategies.iter().enumerate().filter_map(basis).collect()
+}
+
+/// Whether each step that a build of `tree` needs would be reused, by strategy, then line, going by
+/// the round of [`bases`].
 ///
 /// `tree.changes` are those against the last commit of the journal.
 pub fn predict(analysis: &Analysis, tree: CommitRecord) -> Vec<Prediction> {
@@ -45,16 +73,14 @@ pub fn predict(analysis: &Analysis, tree: CommitRecord) -> Vec<Prediction> {
     with_tree.header.commits.push(CommitRecord { parent: next.checked_sub(1), ..tree });
     let mut explainer = Explainer::new(&with_tree);
     let mut found = vec![];
-    for (number, strategy) in with_tree.strategies.iter().enumerate() {
-        let played = |row: &&TrialRow| row.strategy == number;
-        let Some(last) = with_tree.trials.iter().filter(played).max_by_key(|row| row.round) else {
-            continue;
-        };
+    for Basis { strategy, round, link, .. } in bases(analysis) {
+        let place = with_tree.strategies.iter().position(|name| *name == strategy);
+        let Some(number) = place else { continue };
         let row = TrialRow {
             builder: None,
-            round: last.round,
+            round,
             strategy: number,
-            link: last.link,
+            link,
             commit: next,
             outcome: Outcome::Built,
             builds: vec![],
@@ -67,7 +93,7 @@ pub fn predict(analysis: &Analysis, tree: CommitRecord) -> Vec<Prediction> {
             checkout: Nanos(0),
             collected: None,
         };
-        found.extend(of_strategy(&mut explainer, &row, strategy));
+        found.extend(of_strategy(&mut explainer, &row, &strategy));
     }
     found
 }
@@ -167,5 +193,28 @@ mod tests {
         assert_eq!(reused(&recorded, commit(&numbered, &[])), all);
         let other = TEXT.replace("=build", "=busybox");
         assert_eq!(reused(&recorded, commit(&other, &[])), [(5, false, true)]);
+    }
+
+    #[test]
+    fn the_latest_round_that_built_most_commits_is_what_the_next_build_finds() {
+        let commits = vec![edited(TEXT, &[("a", "1")]), edited(TEXT, &[("a", "2")])];
+        let mut recorded = recorded(
+            &["registry-max"],
+            commits,
+            vec![built(0, false), built(1, false), built(0, false)],
+        );
+        // The second round was cut after its first commit, whose `a` the tree does not have.
+        recorded.trials[2].key.round = 1;
+        let all = [(2, true, true), (3, true, true), (5, true, true)];
+        assert_eq!(reused(&recorded, commit(TEXT, &[])), all);
+        let basis = |recorded: &crate::journal::Recorded| {
+            let bases = bases(&Analysis::of(recorded));
+            bases.iter().map(|basis| (basis.round, basis.built)).collect::<Vec<_>>()
+        };
+        assert_eq!(basis(&recorded), [(0, 2)]);
+        let mut second = built(1, true);
+        second.key.round = 1;
+        recorded.trials.push(second);
+        assert_eq!(basis(&recorded), [(1, 2)]);
     }
 }
