@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::solve::CacheOption;
+use super::request::CacheOption;
 
 const TAG: &str = "org.opencontainers.image.ref.name";
 

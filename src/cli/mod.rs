@@ -4,6 +4,7 @@
 
 mod builder;
 mod check;
+mod dry_run;
 mod exit;
 mod explain;
 mod gate;

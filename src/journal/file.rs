@@ -5,7 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::record::{End, Header, Line, SCHEMA, TrialKey, TrialRecord};
+use super::header::Header;
+use super::record::{End, Line, SCHEMA, TrialKey, TrialRecord};
 
 /// What the file is called in a run's folder.
 const NAME: &str = "journal.jsonl";

@@ -6,6 +6,7 @@
 
 mod brief;
 mod file;
+mod header;
 mod record;
 mod scan;
 mod view;
@@ -14,9 +15,12 @@ pub use brief::Depth;
 #[cfg(test)]
 pub(crate) use file::tests::header;
 pub use file::{Journal, JournalError, Recorded, holds_journal, path_in};
+pub use header::{
+    BuilderRecord, CommitRecord, Environment, FileChange, Header, ImageSource, RealRegistry,
+    Skipped,
+};
 pub use record::{
-    BuildRecord, BuilderRecord, Collected, CommitRecord, Difference, End, Environment, FileChange,
-    Header, ImageSource, LayerRecord, Line, Outcome, RealRegistry, SCHEMA, Skipped, StepOutput,
+    BuildRecord, Collected, Difference, End, LayerRecord, Line, Outcome, SCHEMA, StepOutput,
     TrialKey, TrialRecord, Verification,
 };
 pub use scan::{Block, LineView, Scan};

@@ -12,7 +12,8 @@ use serde::Deserialize;
 
 use super::brief::{BriefVertex, Depth};
 use super::file::{JournalError, check_format};
-use super::record::{End, Header, Line};
+use super::header::Header;
+use super::record::{End, Line};
 use super::view::TrialView;
 
 /// How much of a file a block holds at least, in bytes, unless the file ends.

@@ -1,5 +1,8 @@
 //! The scenario file as it is written (DESIGN §6), before anything on disk was looked at.
 
+mod edits;
+mod gate;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,6 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::link::{LinkError, LinkProfile};
+
+pub use edits::*;
+pub use gate::{Assertion, CheckTable, SIZES, Size, SizeError};
 
 /// A scenario: a source tree, commits to script, what to build and which strategies to compare.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -139,212 +145,6 @@ pub struct Commit {
     /// Further assertions, each of the strategies that it names.
     #[serde(default, rename = "assert")]
     pub assertions: Vec<Assertion>,
-}
-
-/// What must hold at a commit.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Assertion {
-    /// Globs on strategies; all that can hit at all when empty.
-    #[serde(default)]
-    pub strategies: Vec<String>,
-    /// Steps, as `stage: instruction` or an instruction of any stage, with `*`, that must come from a
-    /// cache.
-    #[serde(default)]
-    pub must_hit: Vec<String>,
-    /// Steps that must be built anew.
-    #[serde(default)]
-    pub must_miss: Vec<String>,
-    /// The steps that `min-reuse` looks at; all when empty.
-    #[serde(default)]
-    pub steps: Vec<String>,
-    /// The least share of steps that every round reuses, 0 to 1.
-    #[serde(default)]
-    pub min_reuse: Option<f64>,
-    /// The most that is pulled from the registry, in the median of rounds.
-    #[serde(default)]
-    pub max_pulled: Option<Size>,
-    /// The most that is pushed to the registry, in the median of rounds.
-    #[serde(default)]
-    pub max_pushed: Option<Size>,
-    /// The most that this commit and those before it leave in the registry.
-    #[serde(default)]
-    pub max_cache_size: Option<Size>,
-    /// The most time as a share of the same round's cold, in the median of rounds.
-    #[serde(default)]
-    pub max_ratio_to_cold: Option<f64>,
-}
-
-/// Bytes, as a number or as text such as `10 MB` (powers of 1000) or `10 MiB` (of 1024).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Size {
-    Bytes(u64),
-    Text(String),
-}
-
-/// What is a size, for who wrote something else.
-pub const SIZES: &str = "a number of bytes, or one with a unit: B, kB, MB, GB, KiB, MiB, GiB";
-
-/// Text that is no size.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no size\n  {SIZES}")]
-pub struct SizeError;
-
-impl std::str::FromStr for Size {
-    type Err = SizeError;
-
-    fn from_str(text: &str) -> Result<Self, SizeError> {
-        Self::parse(text).map(|bytes| Self::Bytes(bytes.0)).ok_or(SizeError)
-    }
-}
-
-impl Size {
-    /// `None` where the text is no size.
-    pub fn parse(text: &str) -> Option<crate::units::Bytes> {
-        let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let factor: f64 = match unit.trim() {
-            "" | "B" => 1.0,
-            "kB" => 1e3,
-            "MB" => 1e6,
-            "GB" => 1e9,
-            "KiB" => 1024.0,
-            "MiB" => 1024.0 * 1024.0,
-            "GiB" => 1024.0 * 1024.0 * 1024.0,
-            _ => return None,
-        };
-        let bytes = number.parse::<f64>().ok()? * factor;
-        (bytes.is_finite() && bytes < 2f64.powi(63)).then_some(crate::units::Bytes(bytes as u64))
-    }
-
-    /// Text that is no size counts as 0; a scenario's own check names it first.
-    pub fn bytes(&self) -> crate::units::Bytes {
-        match self {
-            Self::Bytes(bytes) => crate::units::Bytes(*bytes),
-            Self::Text(text) => Self::parse(text).unwrap_or_default(),
-        }
-    }
-}
-
-/// `[check]`: how much may change against a baseline. Shares: 0.1 is 10 %.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct CheckTable {
-    /// Share of pulled bytes that may be added.
-    #[serde(default)]
-    pub pulled: Option<f64>,
-    /// Share of pushed bytes that may be added.
-    #[serde(default)]
-    pub pushed: Option<f64>,
-    /// A change of bytes that never matters.
-    #[serde(default)]
-    pub bytes: Option<Size>,
-    /// Change of the share of cold's time that is too small to matter.
-    #[serde(default)]
-    pub time: Option<f64>,
-    /// The chance of a time verdict where nothing changed, over the whole check.
-    #[serde(default)]
-    pub significance: Option<f64>,
-}
-
-/// One change of the tree. The key that is present says which.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, rename_all = "kebab-case")]
-pub enum Edit {
-    Write(WriteEdit),
-    Append(AppendEdit),
-    Replace(ReplaceEdit),
-    Delete(DeleteEdit),
-    Rename(RenameEdit),
-    Chmod(ChmodEdit),
-    Touch(TouchEdit),
-    Copy(CopyEdit),
-    Patch(PatchEdit),
-    SetArg(SetArgEdit),
-    Generate(GenerateEdit),
-}
-
-/// The file becomes exactly `content`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WriteEdit {
-    pub write: String,
-    pub content: String,
-}
-/// `content` is added at the file's end.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AppendEdit {
-    pub append: String,
-    pub content: String,
-}
-/// In the file, the text `pattern` becomes `with`, exactly `times` times.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReplaceEdit {
-    pub replace: String,
-    pub pattern: String,
-    pub with: String,
-    #[serde(default = "once")]
-    pub times: usize,
-}
-fn once() -> usize {
-    1
-}
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DeleteEdit {
-    pub delete: String,
-}
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RenameEdit {
-    pub rename: String,
-    pub to: String,
-}
-/// Sets the executable bit (`mode = "755"`) or clears it (`"644"`): git keeps no other mode.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ChmodEdit {
-    pub chmod: String,
-    pub mode: String,
-}
-/// A new mtime and nothing else: the commit's tree is its parent's.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TouchEdit {
-    pub touch: String,
-}
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CopyEdit {
-    pub copy: String,
-    pub to: String,
-}
-/// A unified diff of one or more files, applied with no fuzz.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PatchEdit {
-    pub patch: String,
-}
-/// The build arg has this value at this commit and after it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SetArgEdit {
-    pub set_arg: String,
-    pub value: String,
-}
-/// `files` files of `size` bytes each, of seeded random bytes, under a folder.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GenerateEdit {
-    pub generate: String,
-    pub files: u32,
-    pub size: u64,
-    #[serde(default)]
-    pub seed: u64,
 }
 
 /// A run of a built image that must print what is expected.
