@@ -4,7 +4,9 @@
 //! meter counts every byte that crosses. It knows neither builds nor strategies. A mirror's
 //! query `?ns=docker.io` is ignored: `library/debian` is served as the repository of that name.
 
+mod disk;
 mod faults;
+mod incoming;
 pub mod manifest;
 mod manifests;
 pub mod meter;

@@ -14,22 +14,20 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
+use super::disk::{
+    found, make_directory, names_in, read_text, reading, remove, write_small, writing,
+};
+use super::incoming::Incoming;
 use super::manifest::{Manifest, reachable};
 use super::name::{Tag, place};
 use super::{Digest, Reference, RegistryError, RepositoryName};
 use crate::units::Bytes;
-
-/// Content is hashed, written and read in pieces of this size, which bounds the memory of one
-/// transfer. A piece takes well under a millisecond, so it is done inline and not on a thread
-/// of its own.
-const PIECE: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub struct Store {
@@ -88,8 +86,7 @@ impl Store {
     pub fn incoming(&self) -> Result<Incoming, RegistryError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.join("incoming").join(number.to_string());
-        let file = File::create(&path).map_err(writing(&path))?;
-        Ok(Incoming { path, file, hasher: Sha256::new(), buffer: Vec::new(), written: 0 })
+        Incoming::begin(path)
     }
 
     /// Publishes `incoming` as `digest` in `repository`, if that is what it is.
@@ -97,17 +94,9 @@ impl Store {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        mut incoming: Incoming,
+        incoming: Incoming,
     ) -> Result<u64, RegistryError> {
-        incoming.flush()?;
-        let size = incoming.len();
-        let actual = Digest::finished(incoming.hasher.clone());
-        if actual != *digest {
-            return Err(RegistryError::DigestMismatch { expected: digest.clone(), actual });
-        }
-        let to = self.content(digest);
-        // Two pushers of one digest both rename; either file is the right one.
-        fs::rename(&incoming.path, &to).map_err(writing(&to))?;
+        let size = incoming.end(digest, &self.content(digest))?;
         self.link(repository, digest)?;
         Ok(size)
     }
@@ -289,55 +278,6 @@ impl Store {
     }
 }
 
-/// Content on its way in. Dropping it unpublished removes it.
-#[derive(Debug)]
-pub struct Incoming {
-    path: PathBuf,
-    file: File,
-    hasher: Sha256,
-    buffer: Vec<u8>,
-    written: u64,
-}
-
-impl Incoming {
-    /// Bytes received so far.
-    pub fn len(&self) -> u64 {
-        self.written + self.buffer.len() as u64
-    }
-
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), RegistryError> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), RegistryError> {
-        self.file.write_all(&self.buffer).map_err(writing(&self.path))?;
-        self.hasher.update(&self.buffer);
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    /// Takes all of the file at `path`.
-    pub fn write_file(&mut self, path: &Path) -> Result<(), RegistryError> {
-        let mut file = File::open(path).map_err(reading(path))?;
-        let mut piece = vec![0; PIECE];
-        loop {
-            match file.read(&mut piece).map_err(reading(path))? {
-                0 => return Ok(()),
-                n => self.write(&piece[..n])?,
-            }
-        }
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        // Already renamed if it was published; otherwise the next start sweeps what stays.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 /// Adds every blob and manifest that a repository below `directory` links to.
 fn collect_links(directory: &Path, linked: &mut HashSet<String>) -> Result<(), RegistryError> {
     for name in names_in(directory)? {
@@ -349,48 +289,4 @@ fn collect_links(directory: &Path, linked: &mut HashSet<String>) -> Result<(), R
         }
     }
     Ok(())
-}
-
-fn names_in(directory: &Path) -> Result<Vec<String>, RegistryError> {
-    let Some(entries) = found(fs::read_dir(directory)).map_err(reading(directory))? else {
-        return Ok(Vec::new());
-    };
-    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
-    entries.map(|entry| entry.map(name)).collect::<io::Result<_>>().map_err(reading(directory))
-}
-
-fn read_text(path: &Path) -> Result<Option<String>, RegistryError> {
-    found(fs::read_to_string(path)).map_err(reading(path))
-}
-
-fn write_small(path: &Path, bytes: &[u8]) -> Result<(), RegistryError> {
-    if let Some(parent) = path.parent() {
-        make_directory(parent)?;
-    }
-    fs::write(path, bytes).map_err(writing(path))
-}
-
-fn make_directory(path: &Path) -> Result<(), RegistryError> {
-    fs::create_dir_all(path).map_err(writing(path))
-}
-
-/// Whether there was such a file.
-fn remove(path: &Path) -> Result<bool, RegistryError> {
-    found(fs::remove_file(path)).map(|removed| removed.is_some()).map_err(writing(path))
-}
-
-fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn reading(path: &Path) -> impl FnOnce(io::Error) -> RegistryError {
-    move |source| RegistryError::Read { path: path.to_owned(), source }
-}
-
-fn writing(path: &Path) -> impl FnOnce(io::Error) -> RegistryError {
-    move |source| RegistryError::Write { path: path.to_owned(), source }
 }

@@ -16,10 +16,10 @@ use hyper::StatusCode;
 use hyper::body::{Frame, SizeHint};
 
 use super::faults::RequestBody;
+use super::incoming::Incoming;
 use super::meter::{Count, Tally};
 use super::reply::Problem;
 use super::route::Part;
-use super::store::Incoming;
 use crate::units;
 
 /// Files are read in pieces of this size: it fits a core's cache, and the allocator has such pieces

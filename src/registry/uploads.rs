@@ -11,10 +11,10 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, LOCATION, RANGE};
 use hyper::{Method, Request, StatusCode};
 
 use super::faults::RequestBody;
+use super::incoming::Incoming;
 use super::meter::{Action, Count, Direction, Kind, Meter, Subject};
 use super::reply::{DOCKER_CONTENT_DIGEST, Problem, Reply, empty, header};
 use super::route::{content_range, query};
-use super::store::Incoming;
 use super::transfer::receive;
 use super::{Digest, RepositoryName, Shared};
 

@@ -1,11 +1,9 @@
-//! Runs held against baselines: made-up journals for the rules, real engines for the whole.
+//! Runs held against baselines: the rules, on made-up journals.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use cachefrom::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown};
 use cachefrom::check::{
-    Checked, Rule, Tolerances, Verdict, check, comparison, line_of, merged, pruned, text,
+    Checked, Rule, Tolerances, Verdict, check, comparison, merged, pruned, text,
 };
 use cachefrom::journal::{
     CommitRecord, ImageSource, Line, Outcome, Recorded, TrialKey, TrialRecord,
@@ -13,7 +11,6 @@ use cachefrom::journal::{
 use cachefrom::measure::Analysis;
 use proptest::prelude::*;
 
-use crate::end_to_end::{cachefrom, left_behind};
 use crate::journals::{self, Step, bad, good, journal, steps};
 
 pub fn recorded(lines: &[Line]) -> Recorded {
@@ -23,11 +20,11 @@ pub fn recorded(lines: &[Line]) -> Recorded {
     Recorded::read(&path).unwrap()
 }
 
-fn analysis(steps: &[Step], rounds: u32) -> Analysis {
+pub fn analysis(steps: &[Step], rounds: u32) -> Analysis {
     Analysis::of(&recorded(&journal(steps, rounds, |_| 1.0)))
 }
 
-fn checked(before: &[Step], after: &[Step]) -> Checked {
+pub fn checked(before: &[Step], after: &[Step]) -> Checked {
     check(&analysis(before, 1), &analysis(after, 1), &Tolerances::default()).unwrap()
 }
 
@@ -344,57 +341,6 @@ fn other_scenarios_and_runs_without_a_common_cell_are_refused() {
     assert!(check(&before, &after, &Tolerances::default()).is_err());
 }
 
-const DOCKERFILE: &str = "FROM x\nCOPY . .\nCOPY lock .\nRUN install\nRUN make\n";
-
-#[test]
-fn annotations_name_the_line_and_strange_text_cannot_break_out() {
-    let mut checked = checked(&good(), &bad());
-    let text = annotations(&checked, "a,b:c/Dockerfile", |_, step| line_of(DOCKERFILE, step));
-    assert!(text.contains("::error file=a%2Cb%3Ac/Dockerfile,line=3,"), "{text}");
-    assert!(text.contains("line=4,"), "{text}");
-    checked.findings[0].verdict = Verdict::Regressed;
-    checked.findings[0].evidence = "a\n::stop-commands::b <script>|".into();
-    let text = annotations(&checked, "Dockerfile", |_, _| None);
-    assert!(text.lines().all(|line| line.starts_with("::error ")), "{text}");
-    let table = markdown(&checked);
-    assert!(table.contains("&lt;script&gt;\\|") && !table.contains("<script>"), "{table}");
-}
-
-#[test]
-fn junit_holds_its_schema_whatever_the_names_are() {
-    let mut checked = checked(&good(), &bad());
-    checked.scenario = "<&\"\u{1}".into();
-    checked.findings[0].verdict = Verdict::CannotTell;
-    checked.findings[1].evidence = "]]> \u{0}\u{ffff} \t\n é".into();
-    let folder = tempfile::tempdir().unwrap();
-    for (number, stamp) in ["2026-11-25T03:57:49Z", "", "nonsense of twenty"].iter().enumerate() {
-        let path = folder.path().join(format!("{number}.xml"));
-        std::fs::write(&path, junit(&checked, stamp)).unwrap();
-        assert_valid_junit(&path);
-    }
-    // The check itself can fail.
-    let path = folder.path().join("wrong.xml");
-    std::fs::write(&path, junit(&checked, "").replace("classname=", "class=")).unwrap();
-    assert!(!xmllint(&path).status.success());
-}
-
-#[test]
-fn dashboards_get_a_number_a_cell_and_a_badge_says_the_verdict() {
-    let run = analysis(&good(), 1);
-    let metrics = bencher(&run);
-    let edit = &metrics["made-up/registry-max/edit"];
-    assert_eq!(edit["reuse"]["value"], 0.5);
-    assert_eq!(edit["pushed"]["value"], 2_000_000.0);
-    let latency = edit["latency"]["value"].as_f64().unwrap();
-    assert!((latency - 2_070_000_000.0).abs() < 1.0, "{latency}");
-    let entries = benchmark_action(&run);
-    let rebuilt = entries.as_array().unwrap().iter().find(|entry| {
-        entry["name"] == "made-up/registry-max/edit: rebuilt" && entry["unit"] == "share"
-    });
-    assert_eq!(rebuilt.unwrap()["value"], 0.5);
-    assert!(badge(&checked(&good(), &bad())).contains(">regressed</text>"));
-}
-
 #[test]
 fn parts_are_joined_and_mixed_machines_or_doubles_are_refused() {
     let lines = journal(&good(), 2, |_| 1.0);
@@ -442,145 +388,4 @@ fn parts_are_joined_and_mixed_machines_or_doubles_are_refused() {
     let mut mixed = part(0);
     (mixed.header, mixed.trials, _) = merged(&[named(cold, "a"), named(warm, "b")], true).unwrap();
     assert!(Analysis::of(&mixed).cells.iter().all(|cell| cell.versus_cold.is_none()));
-}
-
-const TINY: &str = r#"
-schema = 1
-name = "tiny"
-source = "app"
-strategies = ["cold", "registry-max"]
-[build]
-dockerfile = "Dockerfile"
-[[commit]]
-message = "first"
-[[commit]]
-message = "edit the source"
-edits = [{ write = "main.c", content = "int edited;" }]
-assert = [{ strategies = ["registry-*"], max-pulled = "50 MB", max-cache-size = "1 GB" }]
-"#;
-
-const ORDER: [&str; 3] = ["COPY lock .\n", "RUN cp lock installed\n", "COPY . .\n"];
-
-fn tree(folder: &Path, order: [usize; 3]) {
-    std::fs::create_dir_all(folder.join("app")).unwrap();
-    let instructions: String = order.into_iter().map(|place| ORDER[place]).collect();
-    let dockerfile = format!("FROM busybox\nWORKDIR /src\n{instructions}RUN cat main.c > made\n");
-    std::fs::write(folder.join("app/Dockerfile"), dockerfile).unwrap();
-    std::fs::write(folder.join("app/lock"), "1\n").unwrap();
-    std::fs::write(folder.join("app/main.c"), "int main;\n").unwrap();
-    std::fs::write(folder.join("tiny.toml"), TINY).unwrap();
-}
-
-#[test]
-fn a_ruined_cache_ends_in_exit_3_with_step_line_and_junit_and_its_repair_in_exit_0() {
-    let temporary = tempfile::tempdir().unwrap();
-    let folder = temporary.path().join("repository");
-    let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
-    let run = |out: &str, more: &[&str]| {
-        let (scenario, out) = (at("tiny.toml"), at(out));
-        let mut args = vec!["run", &scenario, "--out", &out, "--progress", "quiet"];
-        args.extend(more);
-        let output = cachefrom(&args, temporary.path());
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code(), stdout, String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let saved = at("saved");
-    let save = |name: &str, out: &str| {
-        let journal = at(&format!("{out}/journal.jsonl"));
-        let args = ["baseline", "save", name, &journal, "--baseline-dir", &saved];
-        assert_eq!(cachefrom(&args, temporary.path()).status.code(), Some(0));
-    };
-    let early = run("none", &["--baseline", "missing", "--baseline-dir", &saved]);
-    assert_eq!(early.0, Some(2), "{early:?}");
-
-    tree(&folder, [0, 1, 2]);
-    let first = run("good", &[]);
-    assert_eq!(first.0, Some(0), "{first:?}");
-    save("good", "good");
-
-    tree(&folder, [2, 0, 1]);
-    let xml = at("junit.xml");
-    let gate = ["--baseline-dir", &saved, "--annotations", "always", "--junit", &xml];
-    let ruined = run("bad", &[&["--baseline", "good"], &gate[..]].concat());
-    assert_eq!(ruined.0, Some(3), "{ruined:?}");
-    assert!(ruined.1.contains("[5/6] RUN cp lock installed was reused and is rebuilt"));
-    let line = ruined.1.lines().find(|line| line.starts_with("::error") && line.contains("[5/6]"));
-    assert!(line.unwrap().contains("app/Dockerfile,line=5,"), "{line:?}");
-    assert_valid_junit(Path::new(&xml));
-    assert!(std::fs::read_to_string(&xml).unwrap().contains("<failure type=\"reuse\""));
-    save("bad", "bad");
-
-    tree(&folder, [0, 1, 2]);
-    let repaired = run("again", &[&["--baseline", "bad"], &gate[..]].concat());
-    assert_eq!(repaired.0, Some(0), "{repaired:?}");
-    assert!(repaired.1.contains("tiny: improved"), "{repaired:?}");
-    assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
-}
-
-#[test]
-fn every_shell_command_of_the_ci_document_works_in_its_order() {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci.md");
-    let document = std::fs::read_to_string(document).unwrap();
-    let temporary = tempfile::tempdir().unwrap();
-    let folder = temporary.path().join("repository");
-    tree(&folder, [0, 1, 2]);
-    std::fs::rename(folder.join("tiny.toml"), folder.join("scenario.toml")).unwrap();
-    let programs = Path::new(env!("CARGO_BIN_EXE_cachefrom")).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    let blocks = document.split("```sh\n").skip(1);
-    let lines = blocks.flat_map(|block| block.split("```").next().unwrap().lines());
-    let mut commands = 0;
-    for line in lines {
-        let output = Command::new("sh")
-            .args(["-ec", line])
-            .current_dir(&folder)
-            .env("PATH", &path)
-            .env("TMPDIR", temporary.path())
-            .env_remove("GITHUB_STEP_SUMMARY")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{line}: {output:?}");
-        commands += 1;
-    }
-    assert_eq!(commands, 6);
-    for written in ["junit.xml", "bmf.json", "benchmark.json", "badge.svg", "summary.md"] {
-        assert!(folder.join("results").join(written).is_file(), "{written}");
-    }
-    assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
-}
-
-pub fn assert_valid_junit(path: &Path) {
-    let output = xmllint(path);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Validates `path`; where the machine has no xmllint it is fetched once, through apt.
-fn xmllint(path: &Path) -> std::process::Output {
-    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/junit/junit.xsd");
-    let validate = |program: &Path, libraries: &str| {
-        Command::new(program)
-            .args(["--noout", "--nonet", "--schema"])
-            .args([schema.as_path(), path])
-            .env("LD_LIBRARY_PATH", libraries)
-            .output()
-    };
-    if let Ok(output) = validate(Path::new("xmllint"), "") {
-        return output;
-    }
-    static FETCHED: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
-    let root = FETCHED.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let script =
-            "apt-get download libxml2-utils libxml2 && for deb in *.deb; do dpkg -x $deb .; done";
-        let status = Command::new("sh").args(["-ec", script]).current_dir(folder.path()).output();
-        assert!(
-            status.unwrap().status.success(),
-            "install libxml2-utils: xmllint is not to be had"
-        );
-        folder
-    });
-    let libraries = std::fs::read_dir(root.path().join("usr/lib")).unwrap().flatten();
-    let libraries: Vec<String> =
-        libraries.map(|entry| entry.path().to_str().unwrap().to_owned()).collect();
-    validate(&root.path().join("usr/bin/xmllint"), &libraries.join(":")).unwrap()
 }

@@ -9,8 +9,8 @@ use cachefrom::check::{Tolerances, check};
 use cachefrom::journal::{Line, Outcome, Recorded};
 use cachefrom::measure::Analysis;
 
-use crate::check::assert_valid_junit;
 use crate::journals::{self, bad, good, journal, steps};
+use crate::outputs::assert_valid_junit;
 
 /// `cachefrom ARGS` in `folder`, outside of any CI job.
 fn program(args: &[&str], folder: &Path) -> Command {

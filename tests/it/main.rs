@@ -3,8 +3,9 @@
 mod alarms; // when a check raises one, and when not
 mod builders; // engines elsewhere: by TLS, and several at once
 mod buildx; // the peer: docker buildx on engines of its own
-mod check; // runs held against baselines, and what CI sees of it
+mod check; // runs held against baselines: the rules
 mod chromium; // the HTML report in a real browser
+mod ci; // what a CI job sees of real engines' runs
 mod collected; // what a kept engine lets go of between trials
 mod content; // a warm image holds what a cold one does
 mod docker_registry; // the peer: Debian's docker-registry
@@ -19,6 +20,7 @@ mod journals; // made-up journals
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers
 mod links; // how far away the registry is
+mod outputs; // a check as other programs read it
 mod parity; // the same answers as buildx
 mod predict; // explain and predict, as a person calls them
 mod registry_faults; // what a registry's faults do to builds

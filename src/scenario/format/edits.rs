@@ -1,6 +1,5 @@
 //! What a scripted commit changes.
 
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
