@@ -51,6 +51,10 @@ pub struct Explainer<'a> {
 /// The rebuilt steps of a trial that an instruction is known for, by their places among all.
 type Rebuilt = BTreeMap<Place, usize>;
 
+/// Whether a step is as it was, whether the cache holds it, how many steps are as they were, and the
+/// commit: the greater, the nearer.
+type Likeness = (bool, bool, usize, usize);
+
 /// A rebuilt step and the trial around it.
 #[derive(Clone, Copy)]
 struct Trial<'t> {
@@ -320,7 +324,7 @@ impl<'a> Explainer<'a> {
 
     /// The source of which most is as it was: for the step itself, then all in all, then the latest.
     fn nearest(&mut self, row: &TrialRow, place: Place, sources: &[Rc<Source>]) -> Rc<Source> {
-        let mut best: Option<((bool, bool, usize, usize), &Rc<Source>)> = None;
+        let mut best: Option<(Likeness, &Rc<Source>)> = None;
         for source in sources {
             let holds = self.holds(source, row, place);
             let compared = self.comparisons.between(source.commit, row.commit);

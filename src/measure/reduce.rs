@@ -265,7 +265,7 @@ mod tests {
         announced.intervals.clear();
         let failed = vec![vertex("[1/2] RUN one", &[], false, false), announced.clone()];
         let one = step("[1/2] RUN one", StepState::Rebuilt);
-        assert_eq!(states(vec![failed], false), [one.clone()]);
+        assert_eq!(states(vec![failed], false), std::slice::from_ref(&one));
         // Nothing tells when a cached one was looked up, but it was.
         announced.cached = true;
         let built = vec![vertex("[1/2] RUN one", &[], false, false), announced];

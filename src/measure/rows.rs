@@ -50,7 +50,7 @@ impl Rows {
         for mut trial in others.trials {
             trial.strategy = strategies[trial.strategy];
             trial.link = links[trial.link];
-            trial.rename(&translate);
+            trial.rename(translate);
             self.trials.push(trial);
         }
     }
