@@ -5,6 +5,7 @@
 //! outcome, not an error.
 
 mod held;
+mod hiding;
 mod layers;
 mod listing;
 mod outputs;
@@ -33,6 +34,8 @@ use crate::units::Nanos;
 pub use crate::buildkit::{Frontend, Worker};
 pub use held::Held;
 pub use outputs::Outputs;
+
+use hiding::{hide, hide_update};
 
 /// Where what BuildKit says while it builds a target goes.
 pub type OnUpdate<'a> = &'a (dyn Fn(Option<&str>, &Update) + Send + Sync);
@@ -130,29 +133,6 @@ pub async fn build(setting: &Setting<'_>) -> Built {
         built.record.outcome = outcome;
     }
     built
-}
-
-/// Takes out of what builds and images printed what may be secret.
-fn hide(secrets: &Secrets, record: &mut TrialRecord) {
-    for build in &mut record.builds {
-        build.import_errors.iter_mut().for_each(|text| secrets.hide(text));
-        build.exporter_response.values_mut().for_each(|text| secrets.hide(text));
-        for vertex in &mut build.trace.vertices {
-            vertex.log.iter_mut().chain(&mut vertex.error).for_each(|text| secrets.hide(text));
-            // Steps are called what the Dockerfile says, and are found again by that.
-            if !vertex.is_step() {
-                secrets.hide(&mut vertex.name);
-            }
-        }
-    }
-    record.verifications.iter_mut().for_each(|ran| secrets.hide(&mut ran.stdout));
-    match &mut record.outcome {
-        Outcome::BuildFailed { step, message, log, .. } => {
-            log.iter_mut().chain([step, message]).for_each(|text| secrets.hide(text));
-        }
-        Outcome::WrongImage { message } | Outcome::Broken { message } => secrets.hide(message),
-        Outcome::Built => {}
-    }
 }
 
 /// Verifies what was built and looks at its layers, on the same engine; nothing here is timed.
@@ -304,7 +284,10 @@ async fn watched(
     let (sender, mut updates) = mpsc::unbounded_channel();
     let building = buildkit::build(connection, request, Some(sender));
     let showing = async {
-        while let Some(update) = updates.recv().await {
+        while let Some(mut update) = updates.recv().await {
+            if setting.secrets.is_hiding() {
+                hide_update(setting.secrets, &mut update);
+            }
             on_update(request.target.as_deref(), &update);
         }
     };
@@ -370,48 +353,4 @@ fn image_name(setting: &Setting<'_>, build: &BuildPlan) -> String {
         let target = build.target.as_deref().unwrap_or("image").to_ascii_lowercase();
         format!("{}/{target}:{}", setting.local_name, setting.local_tag)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::trace::{Trace, Vertex};
-
-    #[test]
-    fn nothing_that_a_build_said_shows_a_secret() {
-        let said = || "denied: correct-horse".to_owned();
-        let vertex = |name: &str| Vertex {
-            digest: String::new(),
-            name: name.to_owned(),
-            inputs: vec![],
-            cached: false,
-            intervals: vec![],
-            transfers: vec![],
-            error: Some(said()),
-            log: vec![said()],
-        };
-        let vertices = vec![vertex("importing cache manifest from a/correct-horse")];
-        let key = TrialKey { round: 0, strategy: "a".into(), link: None, commit: 0 };
-        let outcome = Outcome::BuildFailed {
-            step: "[2/2] RUN correct-horse".into(),
-            exit_code: None,
-            message: said(),
-            log: vec![said()],
-        };
-        let mut record = TrialRecord::new(key, outcome);
-        record.builds.push(BuildRecord {
-            target: None,
-            wall: Nanos(0),
-            trace: Trace { vertices },
-            import_errors: vec![said()],
-            exporter_response: BTreeMap::from([("a".to_owned(), said())]),
-            layers: vec![],
-            outputs: vec![],
-        });
-        let mut secrets = Secrets::default();
-        secrets.conceal("correct-horse");
-        hide(&secrets, &mut record);
-        let written = format!("{record:?}");
-        assert!(written.contains("denied: ***") && !written.contains("horse"), "{written}");
-    }
 }
