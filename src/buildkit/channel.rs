@@ -26,7 +26,9 @@ use super::session::SessionError;
 /// default is 4 MiB.
 pub(super) const MESSAGE_LIMIT: usize = 16 << 20;
 /// How long an engine may take to answer whether it speaks gRPC natively.
-const PROBE: Duration = Duration::from_secs(3);
+pub(super) const PROBE: Duration = Duration::from_secs(3);
+/// How long it may take to answer where nothing else is left to try: a busy machine is no lost engine.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Where an engine listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl Connection {
             Address::Unix(socket) => {
                 let channel = unix(socket).await?;
                 let connection = Self { channel, docker: false, upgrade: None };
-                connection.probe().await?;
+                connection.probe(ANSWER).await?;
                 Ok(connection)
             }
             Address::Tcp(authority) => {
@@ -107,7 +109,7 @@ impl Connection {
                     .await
                     .map_err(|source| BuildkitError::Connect { address: name(), source })?;
                 let connection = Self { channel, docker: false, upgrade: None };
-                connection.probe().await?;
+                connection.probe(ANSWER).await?;
                 Ok(connection)
             }
         }
@@ -119,7 +121,7 @@ impl Connection {
         dial.map_err(|source| BuildkitError::Socket { path: socket.to_owned(), source })?;
         if let Ok(channel) = unix(socket).await {
             let native = Self { channel, docker: true, upgrade: None };
-            if native.probe().await.is_ok() {
+            if native.probe(PROBE).await.is_ok() {
                 return Ok(native);
             }
         }
@@ -131,7 +133,7 @@ impl Connection {
         });
         let channel = connect(connector, socket).await?;
         let connection = Self { channel, docker: true, upgrade: Some(socket.to_owned()) };
-        connection.probe().await?;
+        connection.probe(ANSWER).await?;
         Ok(connection)
     }
 
@@ -151,13 +153,13 @@ impl Connection {
         self.channel.clone()
     }
 
-    async fn probe(&self) -> Result<(), BuildkitError> {
+    async fn probe(&self, patience: Duration) -> Result<(), BuildkitError> {
         let mut request = tonic::Request::new(ListWorkersRequest::default());
-        request.set_timeout(PROBE);
+        request.set_timeout(patience);
         let mut control = self.control();
-        let answer = tokio::time::timeout(PROBE, control.list_workers(request)).await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer in 3 s")));
+        let answer = tokio::time::timeout(patience, control.list_workers(request)).await;
+        let late = || format!("no answer in {} s", patience.as_secs());
+        let answer = answer.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded(late())));
         answer.map(|_| ()).map_err(BuildkitError::call("Control.ListWorkers"))
     }
 

@@ -44,6 +44,8 @@ struct Fake {
     seen: Arc<Seen>,
     /// Whether the build fails in the end.
     fails: bool,
+    /// How long it takes to say that it is there.
+    slow: Duration,
 }
 
 #[tonic::async_trait]
@@ -143,6 +145,7 @@ impl Control for Fake {
         &self,
         _: Request<ListWorkersRequest>,
     ) -> Result<Response<ListWorkersResponse>, Status> {
+        tokio::time::sleep(self.slow).await;
         Ok(Response::new(ListWorkersResponse::default()))
     }
 
@@ -267,4 +270,12 @@ async fn a_build_that_fails_is_an_outcome_and_names_its_step() {
     let outcome = build(&connection, &request, None).await.unwrap();
     let failure = outcome.failure.unwrap();
     assert_eq!((failure.step.as_str(), failure.exit_code), ("[2/2] RUN x", Some(3)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_slow_to_answer_is_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let fake = Fake { slow: super::channel::PROBE + Duration::from_millis(200), ..Fake::default() };
+    let connection = serve(fake, root.path()).await;
+    assert_eq!(disk_usage(&connection).await.unwrap().len(), 3);
 }

@@ -36,7 +36,8 @@ impl DaemonEngines {
         place: Place,
     ) -> Result<Self, EngineError> {
         let version = super::version(&host.socket).await?;
-        container::sweep(&host.socket, &identity(&place.run_root)).await?;
+        // What a killed run left is no reason not to begin, nor is a daemon that does not list it.
+        let _ = container::sweep(&host.socket, &identity(&place.run_root)).await;
         let terms = Terms {
             fresh: fresh(Some(address), place.allow_prune),
             mirrored: false,

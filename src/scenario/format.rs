@@ -147,7 +147,7 @@ pub struct Commit {
     pub assertions: Vec<Assertion>,
 }
 
-/// A run of a built image that must print what is expected.
+/// A run of a built image that must print what is expected, at most 16 MiB, and end within 5 minutes.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Verify {
