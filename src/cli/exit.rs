@@ -109,6 +109,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
             | RunError::OtherBuilders { .. }
             | RunError::OtherCircumstances { .. }
             | RunError::NoSuchCommit { .. }
+            | RunError::NoSuchTarget { .. }
             | RunError::OtherRun { .. },
         ) => Exit::Usage,
         Some(RunError::NothingToDo) => Exit::NothingToDo,

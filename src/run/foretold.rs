@@ -2,7 +2,7 @@
 //! and build args that nothing declares.
 //!
 //! Looks at every commit that is played, since edits may change the Dockerfile. Of a repository's
-//! commits only build args are looked at: one that cannot be built is a result there. A Dockerfile
+//! commits one that cannot be built is a result, but not a stage that none of them has. A Dockerfile
 //! for a frontend of another kind is not understood here, and nothing is said of it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,8 @@ pub fn foretold(
     let played = &history.commits()[..commits_of(history, options)?];
     let path = &loaded.scenario.build.dockerfile;
     let mut declared: BTreeSet<String> = BTreeSet::new();
+    let mut nowhere: Vec<&String> = loaded.scenario.build.targets.iter().collect();
+    let mut last = None;
     for commit in played {
         let text = match dockerfile(history, commit.index, path)? {
             Some(text) => text,
@@ -37,7 +39,13 @@ pub fn foretold(
         if options.replay.is_none() {
             targets(loaded, commit, &dockerfile)?;
         }
+        nowhere.retain(|target| lacks(&dockerfile, target));
         declared.extend(dockerfile.declared_args().map(str::to_owned));
+        last = Some(dockerfile);
+    }
+    if let (Some(target), Some(last)) = (nowhere.first(), &last) {
+        let remedy = other_stage(last, target).unwrap_or_else(|| "no stage has a name".into());
+        return Err(RunError::NoSuchTarget { target: target.to_string(), remedy });
     }
     Ok(undeclared(loaded, options, played.len(), &declared))
 }
@@ -96,17 +104,24 @@ fn targets(
     dockerfile: &Dockerfile,
 ) -> Result<(), RunError> {
     let build = &loaded.scenario.build;
-    let count = dockerfile.stages.len();
-    let lacks = |target: &&String| dockerfile.stage_named(target, count).is_none();
-    let lacking = build.targets.iter().enumerate().find(|(_, target)| lacks(target));
+    let lacking = build.targets.iter().enumerate().find(|(_, target)| lacks(dockerfile, target));
     let Some((place, target)) = lacking else { return Ok(()) };
-    let stages: Vec<&str> =
-        dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-    let remedy = did_you_mean(target, stages.iter().copied())
-        .or_else(|| (!stages.is_empty()).then(|| format!("its stages are {}", stages.join(", "))));
+    let remedy = other_stage(dockerfile, target);
     let message =
         format!("`{target}` is no stage of {} at commit {}", build.dockerfile, number(commit));
     Err(blame(&loaded.path, Part::Target(place), message, remedy).into())
+}
+
+fn lacks(dockerfile: &Dockerfile, target: &str) -> bool {
+    dockerfile.stage_named(target, dockerfile.stages.len()).is_none()
+}
+
+/// Which stages there are in the place of `target`; `None` where none has a name.
+fn other_stage(dockerfile: &Dockerfile, target: &str) -> Option<String> {
+    let stages: Vec<&str> =
+        dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+    did_you_mean(target, stages.iter().copied())
+        .or_else(|| (!stages.is_empty()).then(|| format!("its stages are {}", stages.join(", "))))
 }
 
 fn undeclared(

@@ -151,6 +151,8 @@ pub enum RunError {
     /// `asked` is from 1.
     #[error("the scenario has {commits} commits, there is no commit {asked}")]
     NoSuchCommit { asked: usize, commits: usize },
+    #[error("no commit that is played has a stage `{target}`\n  {remedy}")]
+    NoSuchTarget { target: String, remedy: String },
     #[error("nothing to do: every trial that was asked for is in the journal")]
     NothingToDo,
     #[error("none of the strategies can be played on these engines\n{}", reasons(.0))]

@@ -362,6 +362,8 @@ fn what_cannot_be_replayed_as_it_is_is_told() {
     assert!(refused(&["--repo", repo, "--range", "main...main"]).contains("write A..B"));
     assert!(refused(&["--repo", repo, "-f", "Nope"]).contains("has Nope"));
     assert!(refused(&["--repo", repo, "--context", "nowhere"]).contains("nowhere/Dockerfile"));
+    let unknown = refused(&["--repo", repo, "--target", "nope"]);
+    assert!(unknown.contains("no commit that is played has a stage `nope`"), "{unknown}");
     assert!(refused(&["--repo", "/proc"]).contains("open the repository /proc"));
     assert!(refused(&["--repo", repo, "--commits", "/nowhere"]).contains("/nowhere"));
 }
