@@ -5,7 +5,6 @@
 //! a Docker may be many machines', such as the containers that share its socket. BuildKit is
 //! reached as buildx does it, through `buildctl dial-stdio` run inside, behind a unix socket here.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,25 +13,21 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    UploadToContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder,
+    StartContainerOptions, UploadToContainerOptionsBuilder,
 };
 use futures_util::TryStreamExt;
 use tokio::sync::Mutex;
 
 use super::bridge::Bridge;
 use super::docker::{self, Host};
+use super::guarded::{self, Guard};
 use super::inside::{answers, dial};
 use super::source::{Control, Engine, Engines, Fresh, Place, Terms};
 use super::sweep::identity;
-use super::{EngineAddress, EngineError, detached, request};
+use super::{EngineAddress, EngineError};
 use crate::units::Nanos;
 
-/// Holds the directory of the run that made a container: where that is gone, so is its run.
-pub const LABEL: &str = "cachefrom.run";
-/// Holds whose directory that is, see [`identity`].
-const MACHINE_LABEL: &str = "cachefrom.machine";
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(50);
 /// buildx keeps BuildKit's state there too.
@@ -70,7 +65,7 @@ impl ContainerEngines {
             return Err(EngineError::NoEngine { reason: address.to_string() });
         };
         let host = docker::host(&place.run_root).await?;
-        sweep(&host.socket, &identity(&place.run_root)).await?;
+        guarded::sweep(&host.socket, &identity(&place.run_root)).await?;
         let run = place.run_root.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = name.clone().unwrap_or_else(|| format!("cachefrom-{run}"));
         let image = image.clone();
@@ -95,14 +90,14 @@ impl ContainerEngines {
     async fn container(&self) -> Result<Container, EngineError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let since = Instant::now();
-        let socket = self.host.socket.clone();
+        let socket = &self.host.socket;
         let failed = |source| EngineError::Container { name: self.name.clone(), source };
-        let docker = docker::connect(&socket)?;
+        let docker = docker::connect(socket)?;
         let options = CreateContainerOptionsBuilder::default();
         let options = options.name(&format!("{}-{number}", self.name)).build();
         let id = docker.create_container(Some(options), self.body()).await.map_err(failed)?.id;
         // From here on its guard removes it.
-        let guard = Guard { socket, id: id.clone() };
+        let guard = Guard::new(socket, id.clone());
         let mut container = Container { guard, start_time: Nanos(0), bridge: None };
         let to = UploadToContainerOptionsBuilder::default().path("/etc").build();
         let config = bollard::body_full(config_tar(self.place.registry).into());
@@ -126,7 +121,7 @@ impl ContainerEngines {
         ContainerCreateBody {
             image: Some(self.image.clone()),
             cmd: Some(vec!["--config".to_owned(), "/etc/buildkit/buildkitd.toml".to_owned()]),
-            labels: Some(labels(&self.place.run_root)),
+            labels: Some(guarded::labels(&self.place.run_root)),
             host_config: Some(HostConfig {
                 privileged: Some(true),
                 // Our registry listens on the machine's loopback interface.
@@ -177,41 +172,6 @@ impl Engines for ContainerEngines {
         match container {
             Some(container) => container.guard.remove().await,
             None => Ok(()),
-        }
-    }
-}
-
-/// A container that is removed when dropped.
-#[derive(Debug)]
-pub struct Guard {
-    socket: PathBuf,
-    /// Empty once it is removed.
-    id: String,
-}
-
-impl Guard {
-    /// Of the container `id` of the Docker engine at `socket`.
-    pub fn new(socket: &Path, id: String) -> Self {
-        Self { socket: socket.to_owned(), id }
-    }
-
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Removes it now.
-    pub async fn remove(mut self) -> Result<(), EngineError> {
-        let id = std::mem::take(&mut self.id);
-        remove(&self.socket, &id).await
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if !self.id.is_empty() {
-            let (socket, id) = (self.socket.clone(), self.id.clone());
-            // Nobody is left to tell of a failure; the next run sweeps.
-            detached(async move { drop(remove(&socket, &id).await) });
         }
     }
 }
@@ -277,46 +237,6 @@ impl Engine for Container {
     }
 }
 
-async fn remove(socket: &Path, id: &str) -> Result<(), EngineError> {
-    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-    docker::connect(socket)?
-        .remove_container(id, Some(options))
-        .await
-        .map_err(request::failed(socket, "/containers"))
-}
-
-/// What tells the containers of the run in `run_root` from others.
-pub fn labels(run_root: &Path) -> HashMap<String, String> {
-    HashMap::from([
-        (LABEL.to_owned(), run_root.display().to_string()),
-        (MACHINE_LABEL.to_owned(), identity(run_root)),
-    ])
-}
-
-/// Removes the containers of runs that died: those whose run's directory was here and is gone.
-pub async fn sweep(socket: &Path, identity: &str) -> Result<(), EngineError> {
-    let labelled = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&labelled).build();
-    let found = docker::connect(socket)?
-        .list_containers(Some(options))
-        .await
-        .map_err(request::failed(socket, "/containers/json"))?;
-    for container in found {
-        let labels = container.labels.unwrap_or_default();
-        // What another machine's run is called says nothing here: its directory is not to be seen.
-        let ours = !identity.is_empty()
-            && labels.get(MACHINE_LABEL).is_some_and(|machine| machine == identity);
-        if let (true, Some(run), Some(id)) = (ours, labels.get(LABEL), &container.id)
-            // One that this user may not look at is another user's and may live.
-            && Path::new(run).try_exists().is_ok_and(|exists| !exists)
-        {
-            // Another run may be removing it just now; else the next one tries again.
-            let _ = remove(socket, id).await;
-        }
-    }
-    Ok(())
-}
-
 /// `buildkit/buildkitd.toml` as Docker takes files for a container: our registry as the mirror of
 /// Docker Hub, and no garbage collection between two builds.
 fn config_tar(registry: Option<SocketAddr>) -> Vec<u8> {
@@ -337,7 +257,6 @@ fn config_tar(registry: Option<SocketAddr>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::RunRoot;
     use super::super::wire::{Answer, serve};
     use super::*;
 
@@ -352,47 +271,6 @@ mod tests {
         let parsed: toml::Table = text.parse().unwrap();
         assert_eq!(parsed["registry"]["docker.io"]["mirrors"][0].as_str(), Some("127.0.0.1:5000"));
         assert_eq!(parsed["registry"]["127.0.0.1:5000"]["http"].as_bool(), Some(true));
-    }
-
-    #[tokio::test]
-    async fn containers_of_dead_runs_are_swept_and_those_of_other_machines_are_not() {
-        let parent = tempfile::tempdir().unwrap();
-        let run = RunRoot::create(&parent.path().join("root")).unwrap();
-        let gone = run.path().with_file_name("run-gone");
-        let container = |id: &str, labels: HashMap<String, String>| serde_json::json!({ "Id": id, "Names": [id], "Labels": labels });
-        let mut elsewhere = labels(&gone);
-        elsewhere.insert(MACHINE_LABEL.to_owned(), "another".to_owned());
-        let mut unnamed = labels(&gone);
-        unnamed.remove(MACHINE_LABEL);
-        let found = serde_json::json!([
-            container("living", labels(run.path())),
-            container("dead", labels(&gone)),
-            container("elsewhere", elsewhere),
-            container("unnamed", unnamed),
-        ]);
-        let socket = parent.path().join("docker.sock");
-        let asked = serve(&socket, move |method, _| match method == http::Method::DELETE {
-            true => Answer::Json(409, serde_json::json!({ "message": "in progress" })),
-            false => Answer::Json(200, found.clone()),
-        });
-        sweep(&socket, &identity(run.path())).await.unwrap();
-        sweep(&socket, "").await.unwrap();
-        let asked = asked.lock().unwrap();
-        let removed: Vec<&String> =
-            asked.iter().filter(|request| request.starts_with("DELETE")).collect();
-        assert!(matches!(&removed[..], [one] if one.contains("/containers/dead?")), "{removed:?}");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_guarded_container_goes_with_its_guard() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("docker.sock");
-        let asked = serve(&socket, |_, _| Answer::Json(204, serde_json::Value::Null));
-        drop(Guard::new(&socket, "one".to_owned()));
-        Guard::new(&socket, "other".to_owned()).remove().await.unwrap();
-        let asked = asked.lock().unwrap();
-        assert!(asked[0].starts_with("DELETE /containers/one?"), "{asked:?}");
-        assert!(asked[1].starts_with("DELETE /containers/other?") && asked.len() == 2);
     }
 
     #[tokio::test(flavor = "multi_thread")]

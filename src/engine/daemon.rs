@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::container;
 use super::docker::{self, Host};
+use super::guarded;
 use super::source::{Control, Engine, Engines, Place, Terms, fresh};
 use super::sweep::identity;
 use super::{EngineAddress, EngineError, detached};
@@ -37,7 +37,7 @@ impl DaemonEngines {
     ) -> Result<Self, EngineError> {
         let version = super::version(&host.socket).await?;
         // What a killed run left is no reason not to begin, nor is a daemon that does not list it.
-        let _ = container::sweep(&host.socket, &identity(&place.run_root)).await;
+        let _ = guarded::sweep(&host.socket, &identity(&place.run_root)).await;
         let terms = Terms {
             fresh: fresh(Some(address), place.allow_prune),
             mirrored: false,

@@ -16,6 +16,7 @@ pub mod error;
 pub mod fetch;
 pub mod find;
 pub mod golden;
+pub mod guarded;
 pub mod image;
 pub mod images;
 mod inside;

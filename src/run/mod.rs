@@ -11,6 +11,7 @@ mod commit;
 mod deal;
 mod doctor;
 mod environment;
+mod error;
 mod folder;
 mod foretold;
 mod header;
@@ -30,15 +31,14 @@ use std::time::Instant;
 use crate::engine::{
     self, EngineAddress, EngineError, Engines, Fresh, Machine, RunRoot, TlsOptions,
 };
-use crate::history::{History, HistoryError, Replay, Written};
+use crate::history::{History, Replay, Written};
 use crate::journal::{
-    End, ImageSource, Journal, JournalError, Line, Recorded, Skipped, TrialKey, TrialRecord,
-    holds_journal,
+    End, ImageSource, Journal, Line, Recorded, Skipped, TrialKey, TrialRecord, holds_journal,
 };
 use crate::link::LinkProfile;
-use crate::registry::relay::{Relay, RelayError, Remote};
-use crate::registry::{FarEnd, Registry, RegistryError};
-use crate::scenario::{Diagnostics, Loaded};
+use crate::registry::relay::{Relay, Remote};
+use crate::registry::{FarEnd, Registry};
+use crate::scenario::Loaded;
 use crate::secrets::{SecretError, Secrets};
 use crate::strategy::{Strategy, built_in, is_credential, policies};
 use crate::trace::Update;
@@ -49,6 +49,7 @@ pub use abilities::{Abilities, divide, foreseen};
 pub use deal::deal;
 pub use doctor::doctor;
 pub use environment::sha256_of;
+pub use error::RunError;
 pub use folder::{Folder, next_in};
 pub use foretold::undeclared_args;
 pub use order::{Turn, sequences};
@@ -126,56 +127,6 @@ pub struct Ended {
     /// What the journal holds; none where it was interrupted before there was one.
     pub recorded: Option<Recorded>,
     pub interrupted: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    #[error(transparent)]
-    Scenario(#[from] Diagnostics),
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error("the embedded registry cannot be started")]
-    Registry(#[from] RegistryError),
-    #[error(transparent)]
-    Relay(#[from] RelayError),
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error("cannot create {path}", path = path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
-    #[error("strategy {name:?} is neither built in nor a [[strategy]] of the scenario")]
-    UnknownStrategy { name: String },
-    #[error("the strategy `{name}` is named twice")]
-    StrategyTwice { name: String },
-    /// `asked` is from 1.
-    #[error("the scenario has {commits} commits, there is no commit {asked}")]
-    NoSuchCommit { asked: usize, commits: usize },
-    #[error("no commit that is played has a stage `{target}`\n  {remedy}")]
-    NoSuchTarget { target: String, remedy: String },
-    #[error("nothing to do: every trial that was asked for is in the journal")]
-    NothingToDo,
-    #[error("none of the strategies can be played on these engines\n{}", reasons(.0))]
-    AllSkipped(Vec<Skipped>),
-    #[error("cannot ask the engine what it is: {reason}{remedy}")]
-    Look { reason: String, remedy: &'static str },
-    #[error(
-        "base image {reference} is not to be had: {reason}\n  declare a local source with [[image]] in the scenario"
-    )]
-    BaseImage { reference: String, reason: String },
-    #[error(
-        "{rounds} {} cannot be dealt to {builders} builders: a round is never split\n  \
-         play --rounds {builders} or more, or name fewer builders", if *rounds == 1 { "round" } else { "rounds" }
-    )]
-    FewRounds { rounds: usize, builders: usize },
-    #[error("{path} was recorded on other builders: {}\n  name the same with --builder, in the same order", before.join(", "), path = path.display())]
-    OtherBuilders { path: PathBuf, before: Vec<String> },
-    #[error("{path} belongs to another scenario, seed or set of commits\n  choose another folder with --out", path = path.display())]
-    OtherRun { path: PathBuf },
-    #[error("{path} was recorded under other circumstances: {}\n  go on as it was begun, or choose another folder with --out", differences.join("; "), path = path.display())]
-    OtherCircumstances { path: PathBuf, differences: Vec<String> },
-    #[error(transparent)]
-    Secret(#[from] SecretError),
 }
 
 /// The strategies that `loaded` and `options` name, in that order.
@@ -452,14 +403,6 @@ fn not_seen(
         _ => "",
     };
     RunError::Look { reason: causes(error), remedy }
-}
-
-fn reasons(skipped: &[Skipped]) -> String {
-    let lines: Vec<String> = skipped
-        .iter()
-        .map(|skipped| format!("  {}: {}", skipped.strategy, skipped.because))
-        .collect();
-    lines.join("\n")
 }
 
 fn create(path: &Path) -> Result<(), RunError> {

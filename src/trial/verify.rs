@@ -11,7 +11,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 
-use crate::engine::container::{self, Guard};
+use crate::engine::guarded::{self, Guard};
 use crate::engine::{EngineError, docker};
 use crate::journal::Verification;
 use crate::scenario::format::Verify;
@@ -92,7 +92,7 @@ async fn ran(image: &Image<'_>, verify: &Verify) -> Result<Ran, VerifyError> {
         cmd: (!verify.args.is_empty()).then(|| verify.args.clone()),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        labels: Some(container::labels(image.run)),
+        labels: Some(guarded::labels(image.run)),
         host_config: Some(HostConfig { network_mode: Some("none".into()), ..Default::default() }),
         ..Default::default()
     };

@@ -8,7 +8,7 @@ use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
     ListVolumesOptions,
 };
-use cachefrom::engine::{self, EngineOptions, PrivateEngine, RunRoot, container, docker};
+use cachefrom::engine::{self, EngineOptions, PrivateEngine, RunRoot, docker, guarded};
 use cachefrom::journal::{Outcome, Recorded};
 use cachefrom::measure::reuse;
 use cachefrom::registry::Registry;
@@ -326,7 +326,7 @@ async fn a_buildkit_container_is_made_labelled_used_and_removed() {
     // What a killed run left: its folder is gone. The one before has made the folder of all runs.
     let dead = bollard::models::ContainerCreateBody {
         image: Some("stand-in:1".to_owned()),
-        labels: Some(container::labels(&folder.path().join("cachefrom/run-1"))),
+        labels: Some(guarded::labels(&folder.path().join("cachefrom/run-1"))),
         ..Default::default()
     };
     docker.create_container(None, dead).await.unwrap();
@@ -354,7 +354,7 @@ fn watch_containers(socket: PathBuf) -> impl Future<Output = Vec<(String, String
             let running = docker.list_containers(None).await.unwrap_or_default();
             for container in running {
                 let name = container.names.unwrap_or_default().concat();
-                let run = container.labels.unwrap_or_default().remove(container::LABEL);
+                let run = container.labels.unwrap_or_default().remove(guarded::LABEL);
                 seen.push((name, run.unwrap_or_default()));
             }
             if seen.iter().any(|(name, _)| name == "/mine-1") {
