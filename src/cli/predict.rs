@@ -167,7 +167,7 @@ fn text(found: &[Prediction], header: &Header) -> String {
         for step in own {
             let what = match (step.reused, step.certain) {
                 (true, true) => "reused ",
-                (true, false) => "reused if the other frontend makes the same step of it",
+                (true, false) => "reused if the frontend makes the same step of it",
                 (false, true) => "rebuilt",
                 (false, false) => "rebuilt unless its stage comes out the same",
             };

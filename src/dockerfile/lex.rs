@@ -6,7 +6,7 @@
 use std::iter::Peekable;
 use std::str::Lines;
 
-use super::Instruction;
+use super::{Heredoc, Instruction};
 
 /// The `syntax` directive and all instructions.
 pub(super) fn instructions(text: &str) -> (Option<String>, Vec<Instruction>) {
@@ -30,8 +30,9 @@ pub(super) fn instructions(text: &str) -> (Option<String>, Vec<Instruction>) {
         }
         let mut instruction = instruction(whole.trim(), escape);
         if opens_heredocs(&instruction) {
-            for (name, tabs) in heredoc_names(&instruction.text) {
-                instruction.heredocs.push(lines.heredoc(&name, tabs));
+            for Opened { name, tabs, is_quoted } in heredoc_names(&instruction.text) {
+                let body = lines.heredoc(&name, tabs);
+                instruction.heredocs.push(Heredoc { body, is_quoted });
             }
         }
         instruction.first_line = first_line;
@@ -118,8 +119,10 @@ fn instruction(line: &str, escape: char) -> Instruction {
         }
     }
     let list = rest.starts_with('[').then(|| serde_json::from_str::<Vec<String>>(rest).ok());
-    let words = list.flatten().unwrap_or_else(|| words(rest, escape));
-    Instruction { keyword, text, flags, words, ..Instruction::default() }
+    let list = list.flatten();
+    let is_list = list.is_some();
+    let words = list.unwrap_or_else(|| words(rest, escape));
+    Instruction { keyword, text, flags, words, is_list, ..Instruction::default() }
 }
 
 /// The words of a line, quotes removed; what stands inside quotes or is escaped is not parted.
@@ -179,8 +182,16 @@ fn opens_heredocs(instruction: &Instruction) -> bool {
     }
 }
 
-/// The names of the heredocs that a line opens, and whether leading tabs are dropped.
-fn heredoc_names(text: &str) -> Vec<(String, bool)> {
+/// A heredoc as the line that opens it says.
+struct Opened {
+    name: String,
+    /// Whether leading tabs are dropped.
+    tabs: bool,
+    is_quoted: bool,
+}
+
+/// The heredocs that a line opens.
+fn heredoc_names(text: &str) -> Vec<Opened> {
     let mut found = vec![];
     // Whatever the file's escape character is.
     for word in parted(text, '\\') {
@@ -189,7 +200,8 @@ fn heredoc_names(text: &str) -> Vec<(String, bool)> {
         let (rest, tabs) = rest.strip_prefix('-').map_or((rest, false), |rest| (rest, true));
         let name = rest.replace(['"', '\''], "");
         if !name.is_empty() && !name.contains('<') {
-            found.push((name, tabs));
+            let is_quoted = name != rest;
+            found.push(Opened { name, tabs, is_quoted });
         }
     }
     found

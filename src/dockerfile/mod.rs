@@ -45,11 +45,20 @@ pub struct Instruction {
     pub flags: Vec<(String, String)>,
     /// The words after the flags, without quotes; those of a JSON list where it is one.
     pub words: Vec<String>,
-    /// The bodies of heredocs, in order.
-    pub heredocs: Vec<String>,
+    pub is_list: bool,
+    /// In order.
+    pub heredocs: Vec<Heredoc>,
     /// Lines of the file, from 1.
     pub first_line: usize,
     pub last_line: usize,
+}
+
+/// A text that stands below its instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Heredoc {
+    pub body: String,
+    /// Whether its name stands in quotes: then no variable is filled in.
+    pub is_quoted: bool,
 }
 
 impl Instruction {
@@ -164,6 +173,16 @@ impl Dockerfile {
     /// The earlier stage that `stage` starts from.
     pub fn parent_stage(&self, stage: usize) -> Option<usize> {
         self.stages.get(stage)?.parent
+    }
+
+    /// Whether `stage` may start from an earlier one that BuildKit alone knows, by a variable without a
+    /// value here, as in `base-${TARGETARCH}`.
+    pub fn has_open_base(&self, stage: usize, args: &BTreeMap<String, String>) -> bool {
+        let Some(own) = self.stages.get(stage) else { return false };
+        let begin = own.base.split('$').next().unwrap_or_default().to_lowercase();
+        let mut named = self.stages[..stage].iter().filter_map(|stage| stage.name.as_ref());
+        !variables::all_set(&own.base, &self.globals(args))
+            && named.any(|name| name.starts_with(&begin))
     }
 
     /// What `stage` starts from in the end, through the stages before it, with the values of `args` and

@@ -1,16 +1,16 @@
 //! `ARG` and `ENV`: what they set, and `$NAME`, `${NAME}`, `${NAME:-word}`, `${NAME:+word}`.
 //!
 //! Other operations (`#`, `%`, `/`) are not done: the value is taken as it is. An unset name is
-//! empty, as in BuildKit (`frontend/dockerfile/shell/lex.go`). Surprising: a value that a few lines
-//! double into megabytes is not known here, since any text is accepted and none may fill the memory.
+//! empty, as in BuildKit (`frontend/dockerfile/shell/lex.go`). Surprising: a value that variables make
+//! long has a short one in its place, since any text is accepted and none may fill the memory.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::Instruction;
 use super::lex::words;
 
-/// How many bytes variables may add to a text. What grows more is taken as it is written, and a
-/// variable of such a value as one that is not set.
+/// How many bytes variables may add to a text. What grows more has [`stand_in`] in its place.
 const MOST_ADDED: usize = 1 << 14;
 
 /// How deep braces may stand in each other; what is deeper is taken as it is written.
@@ -18,8 +18,8 @@ const DEEPEST: usize = 32;
 
 /// Adds what an `ARG` or `ENV` sets; other instructions set nothing.
 ///
-/// An `ARG` without a value takes the build's, else that of the global `ARG` of its name; an
-/// `ENV` that is set already wins over it.
+/// An `ARG` takes the build's value, else its own, else, where it has none, that of the global `ARG`
+/// of its name, else what was set above.
 pub fn declare(
     instruction: &Instruction,
     args: &BTreeMap<String, String>,
@@ -30,48 +30,44 @@ pub fn declare(
         "ARG" => {
             for word in &instruction.words {
                 let (name, default) = match word.split_once('=') {
-                    Some((name, default)) => (name, filled(default, values)),
+                    Some((name, default)) => (name, Some(expand(default, values))),
                     None => (word.as_str(), globals.get(word).cloned()),
                 };
-                match args.get(name).cloned().or(default) {
-                    // Without a value it leaves one that was set above.
-                    None if !word.contains('=') => {}
-                    value => set(name, value, values),
-                }
+                let value = args.get(name).cloned().or(default);
+                values.extend(value.map(|value| (name.to_owned(), value)));
             }
         }
         "ENV" if instruction.words.first().is_some_and(|word| word.contains('=')) => {
             // None of them sees what another one sets.
             let pairs = instruction.words.iter().filter_map(|word| word.split_once('='));
             let set_now: Vec<_> =
-                pairs.map(|(name, value)| (name, filled(value, values))).collect();
-            set_now.into_iter().for_each(|(name, value)| set(name, value, values));
+                pairs.map(|(name, value)| (name.to_owned(), expand(value, values))).collect();
+            values.extend(set_now);
         }
         "ENV" => {
             if let Some((name, value)) = instruction.text.split_once(char::is_whitespace) {
-                let value = filled(&words(value, '\\').join(" "), values);
-                set(name, value, values);
+                let value = expand(&words(value, '\\').join(" "), values);
+                values.insert(name.to_owned(), value);
             }
         }
         _ => {}
     }
 }
 
-fn set(name: &str, value: Option<String>, values: &mut BTreeMap<String, String>) {
-    match value {
-        Some(value) => values.insert(name.to_owned(), value),
-        None => values.remove(name),
-    };
-}
-
-/// `text` with its variables filled in; as it is written where they would add more than
-/// [`MOST_ADDED`].
+/// `text` with its variables filled in; [`stand_in`] where they would add more than [`MOST_ADDED`].
 pub fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
-    filled(text, values).unwrap_or_else(|| text.to_owned())
+    let value = |asked: Asked<'_>| values.get(asked.name).map_or("", String::as_str);
+    expand_with(text, &value).unwrap_or_else(|| stand_in(text, values))
 }
 
-fn filled(text: &str, values: &BTreeMap<String, String>) -> Option<String> {
-    expand_with(text, &|asked| values.get(asked.name).map_or("", String::as_str))
+/// What is put in the place of a text that variables make too long: another one for each text and
+/// each value that it names.
+fn stand_in(text: &str, values: &BTreeMap<String, String>) -> String {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    let named = values.iter().filter(|(name, _)| text.contains(name.as_str()));
+    named.for_each(|named| named.hash(&mut hasher));
+    format!("(too long: {:016x})", hasher.finish())
 }
 
 /// Whether every variable of `text` that has no word to stand in for it has a value.

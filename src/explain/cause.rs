@@ -120,6 +120,9 @@ pub enum InstructionChange {
     Moved,
     /// One that stood right above it is gone.
     RemovedAbove,
+    /// One of those that it is made from is another, which a cache holds all the same, since another
+    /// stage says that too. `after` is empty where it is gone.
+    ChangedAbove,
 }
 
 /// A file of the build context that is not as it was.

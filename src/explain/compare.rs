@@ -1,7 +1,8 @@
 //! What differs between two Dockerfiles for each step of the later one, files aside.
 //!
-//! A step of a key that the earlier one has is as it was, wherever it stands; why another is not is
-//! told from the texts of the two stages, so a renamed stage is no difference.
+//! A step of a key that the earlier one has is as it was, wherever it stands, and one of another key is
+//! not. Why is told from the texts of the two stages, so a renamed stage is no difference. Surprising: a
+//! change may have its first effect further below, where what it made is what another stage was.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,11 +12,13 @@ use crate::dockerfile::{self, Dockerfile, Instruction, Place};
 
 use super::cause::{Cause, InstructionChange, Variable};
 use super::pairing::{Line, Pairing, by_key, instead, matched};
-use super::recipe::{Key, Recipe, Step, is_proxy};
+use super::recipe::{EPOCH, Key, Recipe, Step, epoch, filled, makes_folder};
 
 /// Every difference between two recipes, by the step of the later one.
 #[derive(Debug, Default)]
 pub struct Changed {
+    /// Steps of a key that the earlier one has not.
+    new: BTreeSet<Place>,
     own: BTreeMap<Place, Cause>,
     was: BTreeMap<Place, Place>,
     stood: BTreeMap<Place, Place>,
@@ -31,11 +34,19 @@ impl Changed {
         }
         let pairing = Pairing::of(before, now);
         let known = by_key(before);
+        let mut untold: Vec<Option<Cause>> = vec![];
         for stage in 0..now.dockerfile.stages.len() {
             let old = pairing.counterpart(stage);
-            Pair { before, now, pairing: &pairing, stage, old }.add(&known, &mut found);
+            let pair = Pair { before, now, pairing: &pairing, stage, old };
+            let left = pair.add(&known, &untold, &mut found);
+            untold.push(left);
         }
         found
+    }
+
+    /// Whether the earlier one has no step that is as the one at `place`, files aside.
+    pub fn is_new(&self, place: Place) -> bool {
+        self.new.contains(&place)
     }
 
     /// What differs at `place` itself.
@@ -72,35 +83,73 @@ enum Base {
 }
 
 impl Pair<'_> {
-    fn add(&self, known: &HashMap<Key, Place>, found: &mut Changed) {
+    /// Adds what differs, with what no step of earlier stages `untold`; gives what none of this tells.
+    fn add(
+        &self,
+        known: &HashMap<Key, Place>,
+        untold: &[Option<Cause>],
+        found: &mut Changed,
+    ) -> Option<Cause> {
         let steps = self.now.of_stage(self.stage);
         let old_steps = self.old.map_or(&[][..], |old| self.before.of_stage(old));
         let (old, new) = self.pairing.lines(self.stage);
-        let places = matched(&old, &new);
+        let difference = capture_diff_slices(Algorithm::Myers, &old, &new);
+        let places = matched(&old, &new, &difference);
+        let of_stage = |stage: usize| untold.get(stage).cloned().flatten();
+        let mut above = self.now.dockerfile.parent_stage(self.stage).and_then(of_stage);
+        if steps.is_empty() {
+            above = self.base().or(above);
+        }
         let mut causes: Option<Vec<Option<Cause>>> = None;
+        let mut any_new = false;
         for (index, step) in steps.iter().enumerate() {
             let was = places[index].and_then(|place| old_steps.get(place));
-            // One that is the same and stands in another stage is as good.
-            let same = was.filter(|was| was.key == step.key).map(|was| was.place);
-            if let Some(same) = same.or_else(|| known.get(&step.key).copied()) {
-                found.was.insert(step.place, same);
-                found.stood.insert(step.place, same);
+            if let Some(same) = was.filter(|was| was.key == step.key) {
+                found.was.insert(step.place, same.place);
+                found.stood.insert(step.place, same.place);
+                above = None;
                 continue;
             }
-            found.was.extend(was.map(|was| (step.place, was.place)));
-            let stood = was.or_else(|| instead(old_steps, steps, index));
-            found.stood.extend(stood.map(|stood| (step.place, stood.place)));
-            let causes = causes.get_or_insert_with(|| self.causes(&old, &new));
+            let causes = causes.get_or_insert_with(|| self.causes(&old, &new, &difference));
             let own = causes[index].take().or_else(|| {
                 let was = was.filter(|was| was.own != step.own)?;
                 self.inputs(step, was)
             });
+            // One that is the same and stands in another stage is as good. What is made from it is not.
+            if let Some(same) = known.get(&step.key) {
+                found.was.insert(step.place, *same);
+                found.stood.insert(step.place, *same);
+                above = above.or(own.map(carried));
+                continue;
+            }
+            any_new = true;
+            found.new.insert(step.place);
+            found.was.extend(was.map(|was| (step.place, was.place)));
+            let stood = was.or_else(|| instead(old_steps, steps, index));
+            found.stood.extend(stood.map(|stood| (step.place, stood.place)));
+            let taken = || step.stages.iter().copied().find_map(of_stage);
+            let own = own.or(above.take()).or_else(taken);
             found.own.extend(own.map(|cause| (step.place, cause)));
         }
+        if any_new { None } else { above.or_else(|| self.cut(old_steps, &difference)) }
+    }
+
+    /// The last step of the stage, where it is gone and nothing stands there instead.
+    fn cut(&self, old_steps: &[Step], difference: &[DiffOp]) -> Option<Cause> {
+        let Some(DiffOp::Delete { old_index, old_len, .. }) = difference.last() else {
+            return None;
+        };
+        let last = old_steps.get(old_index + old_len - 1)?;
+        let gone = Text::of(self.before.dockerfile.at(last.place)?);
+        Some(Cause::Instruction {
+            change: InstructionChange::ChangedAbove,
+            before: Some(gone.whole),
+            after: String::new(),
+        })
     }
 
     /// Differences of the instructions' own text and order, and of the base, by step.
-    fn causes(&self, old: &[Line], new: &[Line]) -> Vec<Option<Cause>> {
+    fn causes(&self, old: &[Line], new: &[Line], difference: &[DiffOp]) -> Vec<Option<Cause>> {
         let texts = |recipe: &Recipe<'_>, stage| -> Vec<Text> {
             let steps = recipe.of_stage(stage).iter();
             steps.filter_map(|step| recipe.dockerfile.at(step.place)).map(Text::of).collect()
@@ -108,8 +157,8 @@ impl Pair<'_> {
         let old_texts = self.old.map(|stage| texts(self.before, stage)).unwrap_or_default();
         let texts = texts(self.now, self.stage);
         let mut causes = vec![None; new.len()];
-        for operation in capture_diff_slices(Algorithm::Myers, old, new) {
-            match operation {
+        for operation in difference {
+            match *operation {
                 DiffOp::Equal { .. } => {}
                 DiffOp::Delete { old_index, old_len, new_index } => {
                     let last = old_index + old_len - 1;
@@ -153,19 +202,30 @@ impl Pair<'_> {
             (Base::Stage(was), Base::Stage(is)) => self.pairing.counterpart(*is) == Some(*was),
             (was, is) => was == is,
         };
-        let (before, after) = (written(self.before, old)?, written(self.now, self.stage)?);
+        if same {
+            return None;
+        }
+        // A stage without steps may say the same and start from another one itself.
+        let (chain_was, chain_is) = (stepless(self.before, old), stepless(self.now, self.stage));
+        for (old, stage) in chain_was.iter().zip(&chain_is) {
+            let (before, after) = (written(self.before, *old)?, written(self.now, *stage)?);
+            if before != after {
+                return Some(Cause::Base { before, after });
+            }
+        }
+        let lost = matches!(is, Base::Image(_)) || chain_was.len() < chain_is.len();
         match was {
-            _ if same => None,
-            _ if before != after => Some(Cause::Base { before, after }),
             // It starts from a stage of that name, and that has lost its steps.
-            Base::Stage(was) => {
+            Base::Stage(was) if lost => {
                 let removed = self.before.of_stage(was).last()?;
                 let removed = Text::of(self.before.dockerfile.at(removed.place)?);
-                let first = self.now.of_stage(self.stage).first()?;
-                let first = Text::of(self.now.dockerfile.at(first.place)?);
-                instruction(InstructionChange::RemovedAbove, Some(&removed), &first)
+                let first = self.now.of_stage(self.stage).first();
+                let first = first.and_then(|first| self.now.dockerfile.at(first.place));
+                let from = || self.now.dockerfile.stages.get(self.stage).map(|stage| &stage.from);
+                let after = Text::of(first.or_else(from)?);
+                instruction(InstructionChange::RemovedAbove, Some(&removed), &after)
             }
-            Base::Image(_) => None,
+            Base::Stage(_) | Base::Image(_) => None,
         }
     }
 
@@ -187,17 +247,19 @@ impl Pair<'_> {
     ) -> Option<Cause> {
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-        let mut seen = differing.filter(|name| match instruction.keyword.as_str() {
-            "RUN" => !is_proxy(name),
-            _ => {
-                let alone = |value: Option<&String>| {
-                    let mut values = after.clone();
-                    values.remove(*name);
-                    values.extend(value.map(|value| ((*name).clone(), value.clone())));
-                    dockerfile::expand(&instruction.text, &values)
-                };
-                alone(before.get(*name)) != alone(after.get(*name))
+        let mut seen = differing.filter(|name| {
+            if instruction.keyword == "RUN" {
+                return true;
             }
+            let with = |values: &BTreeMap<String, String>, value: Option<&String>| {
+                let mut values = values.clone();
+                values.remove(*name);
+                values.extend(value.map(|value| ((*name).clone(), value.clone())));
+                filled(&instruction.text, &instruction.heredocs, &values)
+            };
+            let (was, is) = (before.get(*name), after.get(*name));
+            // What one variable does may depend on another one that differs too.
+            with(after, was) != with(after, is) || with(before, was) != with(before, is)
         });
         let name = seen.next()?;
         let variable = Variable {
@@ -213,14 +275,34 @@ impl Pair<'_> {
     }
 
     fn setting(&self, place: Place, old: Place, instruction: &Instruction) -> Option<Cause> {
-        if instruction.keyword != "RUN" {
-            return None;
-        }
-        ["USER", "SHELL"].into_iter().find_map(|keyword| {
-            let before = last_above(&self.before.dockerfile, old, keyword);
-            let after = last_above(&self.now.dockerfile, place, keyword);
+        let user = |recipe: &Recipe<'_>, place| {
+            let values = recipe.dockerfile.variables(place, recipe.args);
+            dockerfile::expand(&last_above(&recipe.dockerfile, place, "USER"), &values)
+        };
+        let shell = |recipe: &Recipe<'_>, place| last_above(&recipe.dockerfile, place, "SHELL");
+        let values = self.now.dockerfile.variables(place, self.now.args);
+        let is_run = instruction.keyword == "RUN";
+        let makes = makes_folder(instruction, &values);
+        let differing = |keyword: &str, before: String, after: String| {
             (before != after).then(|| Cause::Setting { keyword: keyword.into(), before, after })
-        })
+        };
+        let by_user = || differing("USER", user(self.before, old), user(self.now, place));
+        let by_shell = || differing("SHELL", shell(self.before, old), shell(self.now, place));
+        let of_user = if is_run || makes { by_user() } else { None };
+        let of_shell = || if is_run && !instruction.is_list { by_shell() } else { None };
+        let of_epoch = || if makes { self.epoch() } else { None };
+        of_user.or_else(of_shell).or_else(of_epoch)
+    }
+
+    fn epoch(&self) -> Option<Cause> {
+        let value = |recipe: &Recipe<'_>| {
+            epoch(recipe.args, &recipe.dockerfile.globals(recipe.args)).cloned()
+        };
+        let (before, after) = (value(self.before), value(self.now));
+        let line = || self.now.dockerfile.global.iter().find(|found| declares(found, EPOCH));
+        let line = line().map(|found| found.first_line);
+        (before != after)
+            .then(|| Cause::Argument(Variable { name: EPOCH.into(), before, after, line }))
     }
 }
 
@@ -235,6 +317,15 @@ fn base(recipe: &Recipe<'_>, stage: usize) -> Option<Base> {
         current = parent;
     }
     Some(Base::Image(written(recipe, current)?))
+}
+
+/// `stage` and the stages without steps that it starts from.
+fn stepless(recipe: &Recipe<'_>, stage: usize) -> Vec<usize> {
+    let parent = |stage: &usize| {
+        let parent = recipe.dockerfile.parent_stage(*stage)?;
+        recipe.of_stage(parent).is_empty().then_some(parent)
+    };
+    std::iter::successors(Some(stage), parent).collect()
 }
 
 /// Image or stage and platform of a `FROM`, with the variables filled in.
@@ -256,7 +347,7 @@ struct Text {
 impl Text {
     fn of(instruction: &Instruction) -> Self {
         let Instruction { keyword, text, heredocs, .. } = instruction;
-        let bodies: String = heredocs.iter().map(|body| format!("\n{body}")).collect();
+        let bodies: String = heredocs.iter().map(|found| format!("\n{}", found.body)).collect();
         Self { keyword: keyword.clone(), whole: format!("{keyword} {text}{bodies}") }
     }
 }
@@ -264,6 +355,14 @@ impl Text {
 fn instruction(change: InstructionChange, before: Option<&Text>, after: &Text) -> Option<Cause> {
     let before = before.map(|text| text.whole.clone());
     Some(Cause::Instruction { change, before, after: after.whole.clone() })
+}
+
+/// `cause` of a step that a cache holds, for the first one below it that none does.
+fn carried(cause: Cause) -> Cause {
+    let Cause::Instruction { change, before, after } = cause else { return cause };
+    let is_gone = change == InstructionChange::RemovedAbove;
+    let after = if is_gone { String::new() } else { after };
+    Cause::Instruction { change: InstructionChange::ChangedAbove, before, after }
 }
 
 fn replaced(old: Option<&Text>, new: &Text, is_moved: bool) -> Option<Cause> {

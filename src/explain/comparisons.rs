@@ -64,12 +64,13 @@ impl<'a> Comparisons<'a> {
             for step in &recipe.steps {
                 let place = step.place;
                 let is_own = changed.own(place).is_some();
+                let is_new = changed.is_new(place);
                 let taken = step.taken.as_ref().filter(|_| !is_own && changed.was(place).is_some());
                 let differ = taken.is_some_and(|taken| files.differ(before, now, taken));
                 if differ {
                     found.files.insert(place);
                 }
-                if is_own || differ || step.from.iter().any(|from| found.is_affected(*from)) {
+                if is_new || differ || step.from.iter().any(|from| found.is_affected(*from)) {
                     found.affected.insert(place);
                 }
             }

@@ -1,6 +1,6 @@
 //! From a trial's rebuilt steps to their causes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::dockerfile::{Dockerfile, Place};
@@ -15,6 +15,7 @@ use super::comparisons::Comparisons;
 use super::depends::{above, cache_mounts, steps, takes_from};
 use super::outputs::Outputs;
 use super::parents::Unstable;
+use super::recipe::Key;
 use super::sources::{Extent, Readable, Source, Sources};
 use super::{Miss, TrialMisses};
 
@@ -44,6 +45,7 @@ pub struct Explainer<'a> {
     bases: Bases<'a>,
     pub(super) unstable: Unstable,
     sources: Sources<'a>,
+    held: HashMap<Cached, Rc<Held>>,
     /// Which instruction each step of each commit is.
     places: HashMap<(usize, Name), Option<Place>>,
 }
@@ -54,6 +56,16 @@ type Rebuilt = BTreeMap<Place, usize>;
 /// Whether a step is as it was, whether the cache holds it, how many steps are as they were, and the
 /// commit: the greater, the nearer.
 type Likeness = (bool, bool, usize, usize);
+
+/// What a cache holds some steps of: a recipe, the target, whether an engine kept it, and whether it is
+/// of the final image only.
+type Cached = (usize, Option<String>, bool, bool);
+
+/// The steps that a cache holds.
+struct Held {
+    keys: HashSet<Key>,
+    places: BTreeSet<Place>,
+}
 
 /// A rebuilt step and the trial around it.
 #[derive(Clone, Copy)]
@@ -85,6 +97,7 @@ impl<'a> Explainer<'a> {
             unstable: Unstable::new(),
             comparisons,
             sources: Sources::new(&analysis.header, &analysis.trials),
+            held: HashMap::new(),
             places,
         }
     }
@@ -306,20 +319,55 @@ impl<'a> Explainer<'a> {
         (before != after).then_some(Cause::Frontend { before, after })
     }
 
-    /// Whether the cache holds the step at `place`, going by how much of a build it holds.
-    fn holds(&self, source: &Source, row: &TrialRow, place: Place) -> bool {
-        let dockerfile = self.dockerfile(row);
+    /// Whether the cache holds the step at `place`, going by how much of a build it holds: of what was
+    /// built then, as long as that has the step.
+    fn holds(&mut self, source: &Source, row: &TrialRow, place: Place) -> bool {
+        let changed = self.comparisons.changed(source.commit, row.commit);
+        let recipe = self.comparisons.recipe(row.commit).clone();
+        if !changed.is_new(place) {
+            let key = recipe.step(place).map(|step| step.key);
+            return key.is_some_and(|key| self.held(source).keys.contains(&key));
+        }
+        match changed.was(place) {
+            Some(was) => self.held(source).places.contains(&was),
+            None => self.covers(source, &recipe.dockerfile, place),
+        }
+    }
+
+    /// The steps of its own commit that the cache holds.
+    fn held(&mut self, source: &Source) -> Rc<Held> {
+        let recipe = self.comparisons.recipe(source.commit).clone();
+        let is_kept = source.reference.is_none();
+        let is_image = matches!(source.extent, Extent::Image(_));
+        let cached = (recipe.number, source.target.clone(), is_kept, is_image);
+        if let Some(held) = self.held.get(&cached) {
+            return held.clone();
+        }
+        let steps = recipe.steps.iter();
+        let held = steps.filter(|step| self.covers(source, &recipe.dockerfile, step.place));
+        let (keys, places) = held.map(|step| (step.key, step.place)).unzip();
+        let held = Rc::new(Held { keys, places });
+        self.held.insert(cached, held.clone());
+        held
+    }
+
+    /// Whether a build of `dockerfile` leaves the step at `place` in a cache such as `source`.
+    fn covers(&self, source: &Source, dockerfile: &Dockerfile, place: Place) -> bool {
         let count = dockerfile.stages.len();
-        let built = match source.target.as_deref() {
+        let stage = |target: Option<&str>| match target {
             Some(name) => dockerfile.stage_named(name, count),
             None => count.checked_sub(1),
         };
-        built.is_some_and(|stage| match &source.extent {
-            // A kept engine built everything that any of the commit's targets needs.
-            Extent::All if source.reference.is_none() => true,
+        let is_built = |stage: usize| match &source.extent {
             Extent::All => is_needed(dockerfile, place, stage),
             Extent::Image(_) => is_in(dockerfile, place, stage),
-        })
+        };
+        // A kept engine built everything that any of the commit's targets needs.
+        if source.reference.is_none() && !self.targets().is_empty() {
+            let targets = self.targets().iter();
+            return targets.filter_map(|target| stage(Some(target))).any(is_built);
+        }
+        stage(source.target.as_deref()).is_some_and(is_built)
     }
 
     /// The source of which most is as it was: for the step itself, then all in all, then the latest.

@@ -6,6 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use similar::DiffOp;
+
 use crate::dockerfile::Place;
 
 use super::recipe::{Key, Recipe, Step};
@@ -109,13 +111,27 @@ impl Line {
     }
 }
 
-/// Where the steps of `new` stand in `old`, of several that say the same in their order.
-pub fn matched(old: &[Line], new: &[Line]) -> Vec<Option<usize>> {
+/// Where the steps of `new` stand in `old`: as the difference of the two pairs them, and of those that
+/// it leaves over, several that say the same in their order.
+pub fn matched(old: &[Line], new: &[Line], difference: &[DiffOp]) -> Vec<Option<usize>> {
+    let mut found = vec![None; new.len()];
+    let mut is_left = vec![true; old.len()];
+    for operation in difference {
+        if let DiffOp::Equal { old_index, new_index, len } = *operation {
+            for step in 0..len {
+                found[new_index + step] = Some(old_index + step);
+                is_left[old_index + step] = false;
+            }
+        }
+    }
     let mut places: HashMap<&Line, Vec<usize>> = HashMap::new();
-    for (place, line) in old.iter().enumerate().rev() {
+    for (place, line) in old.iter().enumerate().rev().filter(|(place, _)| is_left[*place]) {
         places.entry(line).or_default().push(place);
     }
-    new.iter().map(|line| places.get_mut(line)?.pop()).collect()
+    for (place, line) in found.iter_mut().zip(new).filter(|(place, _)| place.is_none()) {
+        *place = places.get_mut(line).and_then(Vec::pop);
+    }
+    found
 }
 
 /// What stands in the place of a step that was changed alone.

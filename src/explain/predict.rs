@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::dockerfile::Place;
+use crate::dockerfile::{Dockerfile, Place};
 use crate::journal::{CommitRecord, Outcome};
 use crate::measure::{Analysis, Traffic, TrialRow};
 use crate::units::Nanos;
@@ -29,7 +29,8 @@ pub struct Prediction {
     pub line: usize,
     pub reused: bool,
     /// Not certain is a step that takes files from a stage to be rebuilt: it is reused after all
-    /// where these come out the same. Nor is any reuse where another frontend reads the Dockerfile.
+    /// where these come out the same. Nor is any reuse where another frontend reads the Dockerfile, or of
+    /// what may be made from a stage that only BuildKit knows, as in `FROM base-${TARGETARCH}`.
     pub certain: bool,
     /// Why not, where it is not reused and the cause lies in it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,6 +115,7 @@ fn of_strategy(explainer: &mut Explainer<'_>, row: &TrialRow, strategy: &str) ->
     let before = row.commit.checked_sub(1);
     let other_frontend =
         before.is_some_and(|before| explainer.other_frontend(before, row.commit).is_some());
+    let open = open_stages(&dockerfile, explainer.comparisons.recipe(row.commit).args);
     let mut seen: BTreeSet<Place> = BTreeSet::new();
     let mut found = vec![];
     for (build, target) in targets.into_iter().enumerate() {
@@ -153,13 +155,28 @@ fn of_strategy(explainer: &mut Explainer<'_>, row: &TrialRow, strategy: &str) ->
                 instruction: format!("{} {}", instruction.keyword, instruction.text),
                 line: instruction.first_line,
                 reused: !missed,
-                certain: !doubtful.contains(&place) && (missed || !other_frontend),
+                certain: !doubtful.contains(&place)
+                    && (missed || !(other_frontend || open[place.stage])),
                 cause,
             });
         }
     }
     found.sort_by_key(|prediction| prediction.line);
     found
+}
+
+/// For each stage whether it starts or takes files from one that may be another than is known here.
+fn open_stages(dockerfile: &Dockerfile, args: &BTreeMap<String, String>) -> Vec<bool> {
+    let mut open: Vec<bool> = vec![];
+    for stage in 0..dockerfile.stages.len() {
+        let steps = steps(dockerfile, stage).into_iter();
+        let taken = steps.flat_map(|(place, _)| takes_from(dockerfile, place));
+        let mut from = taken.chain(dockerfile.parent_stage(stage));
+        // Each of them stands before it.
+        let is_open = dockerfile.has_open_base(stage, args) || from.any(|from| open[from]);
+        open.push(is_open);
+    }
+    open
 }
 
 #[cfg(test)]
@@ -216,5 +233,42 @@ mod tests {
         second.key.round = 1;
         recorded.trials.push(second);
         assert_eq!(basis(&recorded), [(1, 2)]);
+    }
+
+    /// What the next build makes of `after`, where one of `before` was built under `strategy`.
+    fn next(strategy: &str, before: &str, after: &str) -> Vec<(usize, bool, bool)> {
+        let built = trial(strategy, 0, &[("[1/1] RUN a", false)]);
+        reused(&recorded(&[strategy], vec![commit(before, &[])], vec![built]), commit(after, &[]))
+    }
+
+    #[test]
+    fn a_cache_holds_what_was_built_then() {
+        let text = "FROM busybox AS build\nRUN make\nFROM busybox\nCOPY --from=build /x /x\n";
+        assert_eq!(next("registry-min", text, "FROM busybox\nRUN make\n"), [(2, false, true)]);
+        assert_eq!(next("registry-max", text, "FROM busybox\nRUN make\n"), [(2, true, true)]);
+        // Nothing needed it.
+        let text = "FROM busybox AS lint\nRUN lint\nFROM busybox\nRUN a\n";
+        let copied = format!("{text}COPY --from=lint /r /r\n");
+        for strategy in ["registry-max", "local"] {
+            let found = next(strategy, text, &copied);
+            assert_eq!(found, [(2, false, true), (4, true, true), (5, false, true)], "{strategy}");
+        }
+    }
+
+    #[test]
+    fn a_step_whose_line_another_stage_has_too_is_reused_and_what_is_below_it_is_not() {
+        let text = "FROM node:20 AS t\nRUN npm ci\nRUN npm test\nFROM node:20 AS prod\n\
+                    RUN npm ci --omit=dev\nRUN npm run build\nCOPY --from=t /r /r\n";
+        let found = next("registry-max", text, &text.replace(" --omit=dev", ""));
+        let reused: Vec<bool> = found.iter().map(|(_, reused, _)| *reused).collect();
+        assert_eq!(reused, [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn what_only_buildkit_knows_the_base_of_is_not_certain() {
+        let text = "FROM alpine AS base-amd64\nRUN a\nFROM base-${TARGETARCH} AS final\nRUN b\n";
+        assert_eq!(next("registry-max", text, &text.replace("RUN a", "RUN c")), [(4, true, false)]);
+        let image = text.replace("FROM base-", "FROM debian-");
+        assert_eq!(next("registry-max", &image, &image), [(4, true, true)]);
     }
 }

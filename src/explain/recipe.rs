@@ -1,14 +1,14 @@
 //! A Dockerfile and its build args, which many commits share, and what of them goes into cache keys.
 //!
 //! Mirrors BuildKit's cache keys but for files: the instruction with its variables filled in, for
-//! `RUN` also every variable it sees, and all of that for what lies below (buildkit
+//! `RUN` also every variable it sees, proxies that are declared too, and all of that for what lies below (buildkit
 //! `frontend/dockerfile/dockerfile2llb/convert.go`, `solver/llbsolver/ops`). Surprising: names of
 //! stages are no part of them, so a stage may be renamed or moved and every step stays as it was.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::dockerfile::{self, Dockerfile, Instruction, Place};
+use crate::dockerfile::{self, Dockerfile, Heredoc, Instruction, Place};
 
 use super::depends::{self, takes_from, top};
 use super::files::Taken;
@@ -47,6 +47,7 @@ impl<'a> Recipe<'a> {
     pub fn new(number: usize, text: &str, args: &'a BTreeMap<String, String>) -> Self {
         let dockerfile = dockerfile::parse_with(text, args);
         let globals = dockerfile.globals(args);
+        let epoch = epoch(args, &globals);
         let mut ends: Vec<Above> = vec![];
         let mut found = vec![];
         for (number, stage) in dockerfile.stages.iter().enumerate() {
@@ -62,7 +63,7 @@ impl<'a> Recipe<'a> {
                     let stages = takes_from(&dockerfile, place);
                     let text = unnamed(&dockerfile, place, instruction);
                     let said = of((&instruction.keyword, &text, &instruction.heredocs));
-                    let own = of((&platform, above.own(instruction, &text)));
+                    let own = of((&platform, above.own(instruction, &text, epoch)));
                     let taken: Vec<Key> =
                         stages.iter().filter_map(|stage| Some(ends.get(*stage)?.key)).collect();
                     above.key = of((above.key, own, taken));
@@ -108,14 +109,16 @@ struct Above {
 }
 
 impl Above {
-    fn own(&self, instruction: &Instruction, text: &str) -> Key {
-        let Instruction { keyword, heredocs, .. } = instruction;
+    fn own(&self, instruction: &Instruction, text: &str, epoch: Option<&String>) -> Key {
+        let Instruction { keyword, heredocs, is_list, .. } = instruction;
         if keyword == "RUN" {
-            let seen = self.values.iter().filter(|(name, _)| !is_proxy(name));
-            let seen: Vec<_> = seen.collect();
-            return of((keyword, text, heredocs, seen, &self.user, &self.shell));
+            // A list is run without a shell.
+            let shell = (!is_list).then_some(&self.shell);
+            return of((keyword, text, heredocs, &self.values, &self.user, shell));
         }
-        of((keyword, dockerfile::expand(text, &self.values), heredocs))
+        let filled = filled(text, heredocs, &self.values);
+        let made = makes_folder(instruction, &self.values).then_some((&self.user, epoch));
+        of((keyword, filled, made))
     }
 
     fn pass(
@@ -125,11 +128,37 @@ impl Above {
         globals: &BTreeMap<String, String>,
     ) {
         match instruction.keyword.as_str() {
-            "USER" => self.user.clone_from(&instruction.text),
+            "USER" => self.user = dockerfile::expand(&instruction.text, &self.values),
             "SHELL" => self.shell.clone_from(&instruction.text),
             _ => dockerfile::declare(instruction, args, globals, &mut self.values),
         }
     }
+}
+
+/// `text` and the bodies of `heredocs` as a step that is no `RUN` sees them.
+pub fn filled(text: &str, heredocs: &[Heredoc], values: &BTreeMap<String, String>) -> Vec<String> {
+    let body = |found: &Heredoc| match found.is_quoted {
+        true => found.body.clone(),
+        false => dockerfile::expand(&found.body, values),
+    };
+    std::iter::once(dockerfile::expand(text, values)).chain(heredocs.iter().map(body)).collect()
+}
+
+/// Whether it is a `WORKDIR` that makes a folder, which then is the user's and of the time that
+/// [`EPOCH`] says (`dispatchWorkdir`).
+pub fn makes_folder(instruction: &Instruction, values: &BTreeMap<String, String>) -> bool {
+    instruction.keyword == "WORKDIR" && dockerfile::expand(&instruction.text, values) != "/"
+}
+
+/// The build arg that says of what time files are.
+pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// The value of [`EPOCH`].
+pub fn epoch<'a>(
+    args: &'a BTreeMap<String, String>,
+    globals: &'a BTreeMap<String, String>,
+) -> Option<&'a String> {
+    args.get(EPOCH).or_else(|| globals.get(EPOCH))
 }
 
 fn of(what: impl Hash) -> Key {
@@ -164,10 +193,4 @@ fn unnamed(dockerfile: &Dockerfile, place: Place, instruction: &Instruction) -> 
         rest = after.trim_start();
     }
     text + rest
-}
-
-/// Build args that are not part of a `RUN`'s cache key (`dockerfile2llb/convert.go`, proxy args).
-pub fn is_proxy(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    matches!(name.as_str(), "http_proxy" | "https_proxy" | "ftp_proxy" | "no_proxy" | "all_proxy")
 }

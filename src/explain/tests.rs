@@ -28,6 +28,16 @@ fn causes(before: &CommitRecord, after: &CommitRecord) -> BTreeMap<usize, Cause>
     found
 }
 
+/// The lines of the steps of `after` that are not as they were.
+fn affected(before: &CommitRecord, after: &CommitRecord) -> Vec<usize> {
+    let commits = [before.clone(), after.clone()];
+    let mut comparisons = Comparisons::new(&commits);
+    let compared = comparisons.between(0, 1);
+    let recipe = comparisons.recipe(1);
+    let affected = recipe.steps.iter().filter(|step| compared.is_affected(step.place));
+    affected.filter_map(|step| Some(recipe.dockerfile.at(step.place)?.first_line)).collect()
+}
+
 fn change(cause: &Cause) -> InstructionChange {
     let Cause::Instruction { change, .. } = cause else { panic!("{cause:?}") };
     *change
@@ -82,10 +92,135 @@ fn what_an_instruction_sees_counts_and_only_for_those_who_see_it() {
     let user = |name: &str| format!("FROM debian\nUSER {name}\nRUN one\n");
     let found = causes(&commit(&user("a"), &[]), &commit(&user("b"), &[]));
     assert!(matches!(&found[&3], Cause::Setting { keyword, .. } if keyword == "USER"), "{found:?}");
-    // A proxy is not part of any key.
+    // A proxy is part of a key where the Dockerfile declares it, and only there.
     let proxy = "FROM debian\nARG HTTP_PROXY\nRUN one\n";
-    let proxied = commit(proxy, &[("HTTP_PROXY", "http://x")]);
-    assert!(causes(&commit(proxy, &[]), &proxied).is_empty());
+    let proxied = |text: &str, value| commit(text, &[("HTTP_PROXY", value)]);
+    let found = causes(&proxied(proxy, "http://a"), &proxied(proxy, "http://b"));
+    assert!(matches!(&found[&3], Cause::Argument(v) if v.name == "HTTP_PROXY"), "{found:?}");
+    let set = |value: &str| commit(&format!("FROM debian\nENV http_proxy={value}\nRUN one\n"), &[]);
+    let found = causes(&set("a"), &set("b"));
+    assert!(matches!(&found[&3], Cause::Environment(v) if v.name == "http_proxy"), "{found:?}");
+    let undeclared = proxy.replace("ARG HTTP_PROXY\n", "");
+    assert!(
+        affected(&proxied(&undeclared, "http://a"), &proxied(&undeclared, "http://b")).is_empty()
+    );
+}
+
+#[test]
+fn bodies_of_heredocs_that_are_copied_hold_variables_unless_their_name_is_quoted() {
+    let text = "FROM busybox\nARG V\nCOPY <<EOF /conf\nversion=$V\nEOF\nRUN one\n";
+    let given = |text: &str, value| commit(text, &[("V", value)]);
+    let found = causes(&given(text, "1"), &given(text, "2"));
+    assert!(matches!(&found[&3], Cause::Argument(v) if v.name == "V"), "{found:?}");
+    let quoted = text.replace("<<EOF", "<<\"EOF\"").replace("RUN one", "COPY a /a");
+    assert!(affected(&given(&quoted, "1"), &given(&quoted, "2")).is_empty());
+}
+
+#[test]
+fn a_made_folder_is_the_users_and_of_the_epoch() {
+    let text = "FROM busybox\nUSER a\nWORKDIR /w\nCOPY x y\n";
+    let found = causes(&commit(text, &[]), &commit(&text.replace("USER a", "USER b"), &[]));
+    let user = |before: &str, after: &str| Cause::Setting {
+        keyword: "USER".into(),
+        before: before.into(),
+        after: after.into(),
+    };
+    assert_eq!(found, BTreeMap::from([(3, user("a", "b"))]));
+    let given = text.replace("USER a", "ARG U\nUSER $U");
+    let found = causes(&commit(&given, &[("U", "1")]), &commit(&given, &[("U", "2")]));
+    assert_eq!(found, BTreeMap::from([(4, user("1", "2"))]));
+    let root = text.replace("/w", "/");
+    let other = commit(&root.replace("USER a", "USER b"), &[]);
+    assert!(affected(&commit(&root, &[]), &other).is_empty());
+    let at = |text: &str, value| commit(text, &[("SOURCE_DATE_EPOCH", value)]);
+    let found = causes(&at(text, "1"), &at(text, "2"));
+    assert!(matches!(&found[&3], Cause::Argument(v) if v.name == "SOURCE_DATE_EPOCH"), "{found:?}");
+    assert!(affected(&at(&root, "1"), &at(&root, "2")).is_empty());
+}
+
+#[test]
+fn a_list_is_run_without_a_shell() {
+    let text = |shell: &str, run: &str| {
+        commit(&format!("FROM busybox\nSHELL [\"{shell}\", \"-c\"]\nRUN {run}\n"), &[])
+    };
+    assert_eq!(affected(&text("sh", "a"), &text("bash", "a")), [3]);
+    assert!(affected(&text("sh", "[\"a\"]"), &text("bash", "[\"a\"]")).is_empty());
+}
+
+#[test]
+fn what_variables_make_long_is_still_another_where_they_are() {
+    let text = "FROM busybox\nARG CERT\nENV CERT=$CERT\nRUN a\nCOPY $CERT$CERT /c\n";
+    let with = |letter: &str| commit(text, &[("CERT", &letter.repeat(20_000))]);
+    let found = causes(&with("a"), &with("b"));
+    assert!(matches!(&found[&4], Cause::Argument(v) if v.name == "CERT"), "{found:?}");
+    assert_eq!(affected(&with("a"), &with("b")), [4, 5]);
+    assert!(affected(&with("a"), &with("a")).is_empty());
+}
+
+#[test]
+fn two_variables_that_stand_in_for_each_other_are_seen() {
+    let text = "FROM busybox\nARG A\nARG B\nCOPY ${A:-$B} /x\n";
+    let found = causes(&commit(text, &[]), &commit(text, &[("A", "1"), ("B", "1")]));
+    assert!(matches!(&found[&4], Cause::Argument(v) if v.name == "A"), "{found:?}");
+}
+
+const TWICE: &str = "FROM node:20 AS t\nRUN npm ci\nRUN npm test\nFROM node:20 AS prod\n\
+                     RUN npm ci --omit=dev\nRUN npm run build\nCOPY --from=t /r /r\n";
+
+#[test]
+fn what_is_made_from_a_step_that_became_another_stages_is_not_as_it_was() {
+    let (before, after) = (commit(TWICE, &[]), commit(&TWICE.replace(" --omit=dev", ""), &[]));
+    assert_eq!(affected(&before, &after), [6, 7]);
+    let found = causes(&before, &after);
+    let above = Cause::Instruction {
+        change: InstructionChange::ChangedAbove,
+        before: Some("RUN npm ci --omit=dev".into()),
+        after: "RUN npm ci".into(),
+    };
+    assert_eq!(found, BTreeMap::from([(6, above)]));
+
+    let text = "FROM node:18 AS build\nWORKDIR /app\nCOPY . .\nRUN make\n\
+                FROM node:20 AS prod\nWORKDIR /app\nCOPY --from=build /app/out .\n";
+    let base = Cause::Base { before: "node:18".into(), after: "node:20".into() };
+    let after = commit(&text.replace(":18", ":20"), &[]);
+    assert_eq!(affected(&commit(text, &[]), &after), [3, 4, 7]);
+    assert_eq!(causes(&commit(text, &[]), &after), BTreeMap::from([(3, base.clone())]));
+
+    // Whoever starts from such a stage or copies from it tells it too.
+    let text = "FROM node:18 AS build\nRUN make\nFROM node:20 AS other\nRUN make\n\
+                FROM build\nRUN one\nFROM busybox\nCOPY --from=build /x /x\n";
+    let after = commit(&text.replace(":18", ":20"), &[]);
+    let both = BTreeMap::from([(6, base.clone()), (8, base)]);
+    assert_eq!(causes(&commit(text, &[]), &after), both);
+
+    // And where the last step is gone.
+    let text = "FROM busybox AS build\nRUN one\nRUN two\nFROM busybox\nCOPY --from=build /x /x\n";
+    let found = causes(&commit(text, &[]), &commit(&text.replace("RUN two\n", ""), &[]));
+    assert_eq!(change(&found[&4]), InstructionChange::ChangedAbove);
+}
+
+#[test]
+fn a_base_image_behind_stages_without_steps_is_told() {
+    let text = "FROM alpine:3.18 AS base\nFROM base AS deps\nWORKDIR /app\nRUN make\n\
+                FROM busybox\nCOPY --from=base /x /x\n";
+    let found = causes(&commit(text, &[]), &commit(&text.replace("3.18", "3.19"), &[]));
+    let base = Cause::Base { before: "alpine:3.18".into(), after: "alpine:3.19".into() };
+    assert_eq!(found, BTreeMap::from([(3, base.clone()), (6, base)]));
+
+    let text =
+        "FROM busybox AS a\nRUN one\nFROM busybox AS b\nRUN two\nFROM a AS x\nFROM x\nRUN three\n";
+    let found =
+        causes(&commit(text, &[]), &commit(&text.replace("FROM a AS x", "FROM b AS x"), &[]));
+    let base = Cause::Base { before: "a".into(), after: "b".into() };
+    assert_eq!(found, BTreeMap::from([(7, base)]));
+}
+
+#[test]
+fn of_equal_lines_each_is_held_against_the_one_that_the_difference_pairs_it_with() {
+    let text = "FROM busybox\nRUN make\nENV V=1\nRUN b\nRUN make\n";
+    let found = causes(&commit(text, &[]), &commit(&text.replacen("RUN make\n", "", 1), &[]));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [3]);
+    assert_eq!(change(&found[&3]), InstructionChange::RemovedAbove);
 }
 
 const STAGES: &str = "FROM busybox AS build\nCOPY a /a\nRUN --mount=from=tools,target=/t make\n\

@@ -35,13 +35,26 @@ pub fn sentence(cause: &Cause, header: &Header) -> String {
             target.as_ref().map(|target| format!("target {target} of ")).unwrap_or_default(),
             commit(*by)
         ),
-        Cause::Instruction { change, before, .. } => match change {
+        Cause::Instruction { change, before, after } => match change {
             InstructionChange::Changed => "the instruction changed".into(),
             InstructionChange::Added => "the instruction is new".into(),
             InstructionChange::Moved => "the instruction stood elsewhere in its stage".into(),
             InstructionChange::RemovedAbove => {
                 format!("right above it {} is gone", before.as_deref().unwrap_or("an instruction"))
             }
+            InstructionChange::ChangedAbove => match before {
+                Some(before) if after.is_empty() => {
+                    format!("what it is made from changed: {} is gone", brief(before))
+                }
+                Some(before) => {
+                    let (before, after) = (brief(before), brief(after));
+                    format!("what it is made from changed: {before} became {after}, which a cache holds")
+                }
+                None => {
+                    let after = brief(after);
+                    format!("what it is made from changed: {after} is new there, and a cache holds it")
+                }
+            },
         },
         Cause::Frontend { before, after } => {
             let named = |frontend: &Option<String>| match frontend {

@@ -79,7 +79,9 @@ impl<'a> Looks<'a> {
         // One that came or went is an edit of the Dockerfile and will not happen again.
         let (Some(_), Some(after)) = (before, after) else { return None };
         let place = self.place(chain.commit, chain.first);
-        if self.text(chain.commit, chain.first).names_variable(name, after)
+        // BuildKit itself reads what the folder of a `WORKDIR` depends on.
+        if bare(&chain.first.step).starts_with("WORKDIR")
+            || self.text(chain.commit, chain.first).names_variable(name, after)
             || place.is_some_and(|place| self.is_passed_on(chain.commit, place, name))
         {
             return None;

@@ -23,7 +23,7 @@ impl StepText {
     pub fn of(step: &str, instruction: Option<&Instruction>) -> Self {
         let name = bare(step).to_owned();
         let written = instruction.map(|found| {
-            let bodies = found.heredocs.iter().map(|body| format!("\n{body}"));
+            let bodies = found.heredocs.iter().map(|heredoc| format!("\n{}", heredoc.body));
             format!("{} {}{}", found.keyword, found.text, bodies.collect::<String>())
         });
         let is_found = written.is_some();
