@@ -80,6 +80,8 @@ pub enum Cause {
         /// `min` or `inline`.
         mode: String,
     },
+    /// No build that wrote a cache which could be read needed it.
+    NeverBuilt,
     /// The kept engine had let go of build-cache records, by garbage collection or a prune.
     Collected {
         /// The commit before whose builds they were found to be gone.
@@ -195,6 +197,7 @@ impl Cause {
             Self::Stage { output: None, .. }
             | Self::Frontend { .. }
             | Self::LeftOut { .. }
+            | Self::NeverBuilt
             | Self::Overwritten { .. }
             | Self::Collected { own: false, .. }
             | Self::Unexplained { .. } => Evidence::Inferred,
@@ -218,6 +221,7 @@ impl Cause {
             | Self::Files { .. }
             | Self::Above { .. }
             | Self::Stage { .. }
+            | Self::NeverBuilt
             | Self::Collected { .. }
             | Self::Unexplained { .. } => "",
         }
@@ -252,6 +256,7 @@ impl Cause {
             Self::Above { .. } => "above",
             Self::Stage { .. } => "stage",
             Self::LeftOut { .. } => "left-out",
+            Self::NeverBuilt => "never-built",
             Self::Collected { .. } => "collected",
             Self::Unexplained { .. } => "unexplained",
         }

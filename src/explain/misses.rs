@@ -306,7 +306,11 @@ impl<'a> Explainer<'a> {
             Extent::Image(mode) => Some(mode.clone()),
             Extent::All => None,
         });
-        left_out.map_or(unexplained, |mode| Cause::LeftOut { mode })
+        match left_out {
+            Some(mode) => Cause::LeftOut { mode },
+            None if unaffected.is_empty() => unexplained,
+            None => Cause::NeverBuilt,
+        }
     }
 
     /// The frontends of two commits, where they are not the same.

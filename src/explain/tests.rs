@@ -312,6 +312,25 @@ fn a_stage_that_came_in_between_keeps_chains_whole() {
 }
 
 #[test]
+fn a_step_that_nothing_needed_was_never_built() {
+    let text = "FROM busybox AS lint\nRUN lint\nFROM busybox\nRUN a\n";
+    let commits = vec![commit(text, &[]), commit(&format!("{text}COPY --from=lint /r /r\n"), &[])];
+    let later = [
+        ("[lint 2/2] RUN lint", false),
+        ("[stage-1 2/3] RUN a", true),
+        ("[stage-1 3/3] COPY --from=lint /r /r", false),
+    ];
+    for strategy in ["registry-max", "local"] {
+        let built =
+            vec![trial(strategy, 0, &[("[stage-1 2/2] RUN a", false)]), trial(strategy, 1, &later)];
+        let recorded = recorded(&[strategy], commits.clone(), built);
+        let trials: Vec<TrialMisses> = explain(&Analysis::of(&recorded)).collect();
+        let lint = &trials[1].misses[0];
+        assert_eq!((&lint.cause, lint.evidence), (&Cause::NeverBuilt, Evidence::Inferred));
+    }
+}
+
+#[test]
 fn a_step_is_held_against_the_latest_of_many_commits_only() {
     let text = "FROM busybox\nCOPY a /a\n";
     let commits: Vec<CommitRecord> =

@@ -84,6 +84,9 @@ pub fn sentence(cause: &Cause, header: &Header) -> String {
             "nothing changed: a cache of {} holds the final image's layers, and this step has none there",
             if mode == "min" { "mode=min" } else { "type=inline" }
         ),
+        Cause::NeverBuilt => {
+            "nothing changed: no build that wrote the cache needed this step".into()
+        }
         Cause::Collected { commit: place, records, bytes, own } => {
             let held = if *own { "no longer held it" } else { "may no longer have held it" };
             let were = if *records == 1 { "record was" } else { "records were" };
