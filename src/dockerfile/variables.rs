@@ -54,7 +54,8 @@ pub fn declare(
     }
 }
 
-/// `text` with its variables filled in; [`stand_in`] where they would add more than [`MOST_ADDED`].
+/// `text` with its variables filled in; a short text that stands for both where they would add more
+/// than 16 KiB.
 pub fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
     let value = |asked: Asked<'_>| values.get(asked.name).map_or("", String::as_str);
     expand_with(text, &value).unwrap_or_else(|| stand_in(text, values))
