@@ -124,20 +124,17 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
     };
     let strategies = built_in().to_vec();
     let commits = (0..30_usize).map(|commit| CommitRecord {
-        merged: vec![],
-        tagged: false,
         id: format!("{commit:040x}"),
         message: format!("commit number {commit}"),
         branch: "main".into(),
         parent: commit.checked_sub(1),
-        args: Default::default(),
         dockerfile: Some(dockerfile(commit)),
-        dockerignore: None,
         changes: vec![FileChange {
             path: format!("src/{}.c", commit % 7),
             object: Some(format!("{commit:040x}")),
             mode: 0o100644,
         }],
+        ..Default::default()
     });
     let names: Vec<String> = strategies.iter().map(|strategy| strategy.name.clone()).collect();
     let each = names.len() * 30;

@@ -62,6 +62,17 @@ impl Vertex {
     pub fn is_from(&self) -> bool {
         is_from(&self.name)
     }
+
+    /// See [`is_met`].
+    pub fn is_met(&self) -> bool {
+        is_met(self.cached, &self.intervals)
+    }
+}
+
+/// Whether a vertex ran or was cached. One that did neither was announced only, before its build
+/// failed.
+pub fn is_met(cached: bool, intervals: &[Interval]) -> bool {
+    cached || !intervals.is_empty()
 }
 
 /// Whether a vertex of this name stands for a Dockerfile instruction, named `[stage n/m] …`
@@ -97,9 +108,8 @@ impl Trace {
     /// The steps that ran or came from a cache: Dockerfile instructions other than `FROM`. Those that
     /// were announced only, before the build failed, are left out.
     pub fn steps(&self) -> impl Iterator<Item = &Vertex> {
-        let met = |vertex: &&Vertex| vertex.cached || !vertex.intervals.is_empty();
         let steps = self.vertices.iter().filter(|vertex| vertex.is_step() && !vertex.is_from());
-        steps.filter(met)
+        steps.filter(|vertex| vertex.is_met())
     }
 }
 

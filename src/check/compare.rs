@@ -10,6 +10,7 @@ use super::causes::Causes;
 use super::chance::Hits;
 use super::doubts;
 use super::matching::{StepPair, Steps, differences, pairs, place};
+use super::output::WIDEST;
 use super::time::{Change, change};
 
 /// A Markdown text that reads well on a terminal too: a table by cell, then what differs by step,
@@ -156,9 +157,6 @@ fn is_lost(step: &StepPair<'_>) -> bool {
     let was = state(step.before).is_some_and(|state| state != StepState::Rebuilt);
     was && state(step.after) == Some(StepState::Rebuilt)
 }
-
-/// Wider columns are ragged: no person reads them, and `format!` takes no greater width.
-const WIDEST: usize = u16::MAX as usize;
 
 /// A Markdown table whose columns are aligned as plain text too.
 fn table(rows: &[[String; COLUMNS]]) -> String {

@@ -213,14 +213,8 @@ mod tests {
         let commit = |(place, (id, message)): (usize, &(&str, &str))| CommitRecord {
             id: (*id).into(),
             message: (*message).into(),
-            branch: String::new(),
             parent: place.checked_sub(1),
-            merged: vec![],
-            tagged: false,
-            args: Default::default(),
-            dockerfile: None,
-            dockerignore: None,
-            changes: vec![],
+            ..Default::default()
         };
         Header { commits: commits.iter().enumerate().map(commit).collect(), ..header() }
     }

@@ -83,12 +83,9 @@ fn join(
     mixed: bool,
 ) -> Result<Vec<String>, MergeError> {
     let (first, path) = (first.to_owned(), path.to_owned());
-    let ids = |header: &Header| -> Vec<String> {
-        header.commits.iter().map(|commit| commit.id.clone()).collect()
-    };
     let same = [
         ("the scenario", header.scenario_sha256 == other.scenario_sha256),
-        ("the commits", ids(header) == ids(other)),
+        ("the commits", header.same_commits(other)),
         ("the seed", header.seed == other.seed),
         ("the targets", header.targets == other.targets),
         ("the Dockerfile", same_dockerfiles(header, other)),

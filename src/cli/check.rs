@@ -8,7 +8,7 @@ use super::gate::{Gate, GateError, Where};
 use super::table::table;
 use super::told::{Dockerfile, NotWritten, Told, write};
 use super::{Exit, journal_path};
-use crate::check::output::{one_line, printable};
+use crate::check::output::one_line;
 use crate::check::{assertions, comparison, merged, pruned, text};
 use crate::journal::{Outcome, Recorded, Scan};
 use crate::measure::Analysis;
@@ -94,7 +94,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<Exit> {
         run.header.commits.iter_mut().for_each(|c| c.message = one_line(&c.message));
         runs.push((name.clone(), run));
     }
-    super::print(&printable(&comparison(&runs)))
+    super::show(&comparison(&runs))
 }
 
 #[derive(Debug, Parser)]
@@ -165,7 +165,7 @@ pub fn baseline(args: &BaselineArgs) -> anyhow::Result<Exit> {
         BaselineCommand::Show { name, place } => {
             let saved = place.file(name)?;
             let path = place.find(name).ok_or(GateError::Missing { name: name.clone(), saved })?;
-            super::print(&printable(&table(&Recorded::read(&path)?)))
+            super::show(&table(&Recorded::read(&path)?))
         }
     }
 }

@@ -7,7 +7,6 @@ use globset::{Glob, GlobMatcher};
 use serde_json::json;
 
 use super::{Exit, journal_path};
-use crate::check::output::printable;
 use crate::explain::{self, TrialMisses, advice, costs, explain};
 use crate::measure::Analysis;
 use crate::units::Nanos;
@@ -86,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             });
             super::print(&format!("{value:#}\n"))
         }
-        Form::Text => super::print(&printable(&text(&trials, &analysis))),
+        Form::Text => super::show(&text(&trials, &analysis)),
     }
 }
 

@@ -127,6 +127,11 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
+/// Text for a person, on standard output; as [`say`].
+fn show(text: &str) -> anyhow::Result<Exit> {
+    print(&printable(text))
+}
+
 fn print(text: &str) -> anyhow::Result<Exit> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Ok(Exit::Done),

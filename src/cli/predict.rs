@@ -9,7 +9,6 @@ use serde_json::json;
 use super::explain::{ExplainError, Form};
 use super::replay::build_arg;
 use super::{Exit, journal_path};
-use crate::check::output::printable;
 use crate::explain::{Prediction, Takable, bases, brief, predict, sentence};
 use crate::history::{Asked, PathKind, Written, working_tree};
 use crate::ignore::clean;
@@ -71,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let value = json!({ "schema": 1, "steps": found });
             super::print(&format!("{value:#}\n"))
         }
-        Form::Text => super::print(&printable(&text(&found, &header))),
+        Form::Text => super::show(&text(&found, &header)),
     }
 }
 
@@ -90,13 +89,10 @@ fn tree(args: &Args, header: &Header) -> anyhow::Result<CommitRecord> {
         id: "working-tree".into(),
         message: "the working tree".into(),
         branch: last.map_or_else(String::new, |commit| commit.branch.clone()),
-        parent: None,
-        merged: vec![],
-        tagged: false,
         args: build_args,
         dockerfile: Some(text),
         dockerignore: ignore,
-        changes: vec![],
+        ..Default::default()
     };
     let changes = changes(args, header, &Takable::of(&tree))?;
     Ok(CommitRecord { changes, ..tree })

@@ -1,5 +1,6 @@
 //! The table at the end of a run, as a person reads it.
 
+use crate::check::output::WIDEST;
 use crate::journal::Recorded;
 use crate::measure::statistics::{Estimate, Paired};
 use crate::measure::{Analysis, COLD, Cell};
@@ -131,9 +132,6 @@ fn comparison(paired: &Paired) -> String {
         format!("{:.1} × slower than cold", 1.0 / ratio)
     }
 }
-
-/// Wider columns are ragged: no person reads them, and `format!` takes no greater width.
-const WIDEST: usize = u16::MAX as usize;
 
 /// Columns as wide as their widest entry, the first `words` to the left and numbers to the right. A
 /// column that says nothing in any row, as intervals do after one round, is left out.

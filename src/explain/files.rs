@@ -276,16 +276,9 @@ mod tests {
             mode,
         };
         CommitRecord {
-            id: String::new(),
-            message: String::new(),
-            branch: "main".into(),
-            parent: None,
-            merged: vec![],
-            tagged: false,
-            args: BTreeMap::new(),
-            dockerfile: None,
             dockerignore: ignore.map(str::to_owned),
             changes: changes.iter().map(change).collect(),
+            ..Default::default()
         }
     }
 

@@ -10,16 +10,10 @@ use crate::units::Nanos;
 
 pub fn commit(dockerfile: &str, args: &[(&str, &str)]) -> CommitRecord {
     CommitRecord {
-        id: String::new(),
-        message: String::new(),
         branch: "main".into(),
-        parent: None,
-        merged: vec![],
-        tagged: false,
         args: args.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         dockerfile: Some(dockerfile.to_owned()),
-        dockerignore: None,
-        changes: vec![],
+        ..Default::default()
     }
 }
 

@@ -161,11 +161,8 @@ impl Header {
         path: &Path,
         line: usize,
     ) -> Result<(), JournalError> {
-        let ids = |header: &Self| -> Vec<String> {
-            header.commits.iter().map(|commit| commit.id.clone()).collect()
-        };
         let same = self.scenario_sha256 == other.scenario_sha256 && self.targets == other.targets;
-        if same && ids(self) == ids(other) {
+        if same && self.same_commits(other) {
             return Ok(());
         }
         Err(JournalError::Mixed {

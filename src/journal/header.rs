@@ -33,6 +33,16 @@ pub struct Header {
     pub images: Vec<ImageSource>,
 }
 
+impl Header {
+    /// Whether both are of the same commits in the same order, going by their ids.
+    pub fn same_commits(&self, other: &Self) -> bool {
+        self.commits
+            .iter()
+            .map(|commit| &commit.id)
+            .eq(other.commits.iter().map(|commit| &commit.id))
+    }
+}
+
 /// A strategy that was asked for and could not be run, with the reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Skipped {
@@ -40,7 +50,7 @@ pub struct Skipped {
     pub because: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CommitRecord {
     pub id: String,
     pub message: String,

@@ -143,6 +143,11 @@ impl VertexView<'_> {
     pub fn is_from(&self) -> bool {
         crate::trace::is_from(self.name.as_str())
     }
+
+    /// See [`Vertex::is_met`].
+    pub fn is_met(&self) -> bool {
+        crate::trace::is_met(self.cached, &self.intervals)
+    }
 }
 
 impl<'a> From<&'a TrialRecord> for TrialView<'a> {

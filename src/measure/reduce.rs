@@ -96,9 +96,7 @@ fn add_steps(
     let fetched = fetched(vertices);
     let earlier = steps.len();
     for (place, vertex) in vertices.iter().enumerate() {
-        // What neither ran nor was cached was announced only, before its build failed.
-        let is_met = vertex.cached || !vertex.intervals.is_empty();
-        if !vertex.is_step() || vertex.is_from() || !is_met {
+        if !vertex.is_step() || vertex.is_from() || !vertex.is_met() {
             continue;
         }
         let name = names.number(vertex.name.as_str());

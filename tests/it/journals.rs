@@ -57,16 +57,11 @@ pub fn text(lines: &[Line]) -> String {
 
 fn header(rounds: u32) -> Header {
     let commit = |id: &str, message: &str, parent| CommitRecord {
-        merged: vec![],
-        tagged: false,
         id: id.into(),
         message: message.into(),
         branch: "main".into(),
         parent,
-        args: Default::default(),
-        dockerfile: None,
-        dockerignore: None,
-        changes: vec![],
+        ..Default::default()
     };
     let played = |name: &str| ["cold", "registry-max"].contains(&name);
     Header {

@@ -15,6 +15,10 @@ pub use junit::junit;
 pub use markdown::markdown;
 pub use plain::plain;
 
+/// The widest column of a table that is aligned by spaces; wider ones are ragged. No person reads
+/// them, and `format!` takes no greater width.
+pub const WIDEST: usize = u16::MAX as usize;
+
 /// `text` without control characters: a journal may be anybody's, and what it calls things must
 /// neither steer a terminal nor begin a line of its own.
 pub fn one_line(text: &str) -> String {
