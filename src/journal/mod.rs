@@ -4,14 +4,13 @@
 //! numbers mean. A last line that was cut by a crash is dropped when a run is resumed; anywhere
 //! else a line that cannot be read is an error that names it.
 
-mod brief;
 mod file;
 mod header;
 mod record;
 mod scan;
+mod skim;
 mod view;
 
-pub use brief::Depth;
 #[cfg(test)]
 pub(crate) use file::tests::header;
 pub use file::{Journal, JournalError, Recorded, holds_journal, path_in};
@@ -24,6 +23,7 @@ pub use record::{
     TrialKey, TrialRecord, Verification,
 };
 pub use scan::{Block, LineView, Scan};
+pub use skim::Depth;
 pub use view::{
     BuildView, FlowView, LayerView, MeteredView, OutputView, Text, TraceView, TransferView,
     TrialView, VertexView,

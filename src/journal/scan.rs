@@ -8,12 +8,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use super::brief::{BriefVertex, Depth};
 use super::file::{JournalError, check_format};
 use super::header::Header;
 use super::record::{End, Line};
+use super::skim::{Depth, skim};
 use super::view::TrialView;
 
 /// How much of a file a block holds at least, in bytes, unless the file ends.
@@ -157,32 +155,32 @@ enum Parsed<'a> {
 const TRIAL: &[u8] = b"{\"line\":\"trial\",";
 
 fn parse(line: &[u8], depth: Depth) -> Result<Parsed<'_>, serde_json::Error> {
-    let trial = || {
-        let view = match depth {
-            Depth::Whole => view(line)?,
-            Depth::WithoutTransfers => view::<TrialView<'_, BriefVertex<'_>>>(line)?.into(),
-        };
-        Ok(Parsed::Line(LineView::Trial(Box::new(view))))
-    };
     // A tagged enum is buffered before it is read, so a line that says at once what it is is
     // read three times as fast without one.
     if line.starts_with(TRIAL) {
-        return trial();
+        return trial(line, depth);
     }
     // Another order of keys is as good, and rare enough to be read twice.
     match serde_json::from_slice(line)? {
-        Line::Trial(_) => trial(),
+        Line::Trial(_) => trial(line, depth),
         Line::Header(header) => Ok(Parsed::Header(header)),
         Line::End(end) => Ok(Parsed::Line(LineView::End(end))),
     }
 }
 
-fn view<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, serde_json::Error> {
-    // Checking a line's encoding once is faster than checking each of its strings.
-    match std::str::from_utf8(line) {
-        Ok(line) => serde_json::from_str(line),
-        Err(_) => serde_json::from_slice(line),
-    }
+fn trial(line: &[u8], depth: Depth) -> Result<Parsed<'_>, serde_json::Error> {
+    let text = std::str::from_utf8(line).ok();
+    let trial = match text.and_then(|text| skim(text, depth)) {
+        Some(trial) => trial,
+        None => {
+            let mut trial: TrialView<'_> = serde_json::from_slice(line)?;
+            if depth == Depth::WithoutTransfers {
+                trial.forget_transfers();
+            }
+            trial
+        }
+    };
+    Ok(Parsed::Line(LineView::Trial(Box::new(trial))))
 }
 
 /// The number, from 1, of the line that begins at `offset`.

@@ -31,10 +31,9 @@ impl<'a> From<&'a String> for Text<'a> {
     }
 }
 
-/// One trial line. Fields are as in [`TrialRecord`]; `V` is what is read of a vertex.
+/// One trial line. Fields are as in [`TrialRecord`].
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(bound(deserialize = "V: Deserialize<'de>"))]
-pub struct TrialView<'a, V = VertexView<'a>> {
+pub struct TrialView<'a> {
     pub round: u32,
     #[serde(borrow)]
     pub strategy: Text<'a>,
@@ -45,7 +44,7 @@ pub struct TrialView<'a, V = VertexView<'a>> {
     pub builder: Option<Text<'a>>,
     pub outcome: Outcome,
     #[serde(borrow)]
-    pub builds: Vec<BuildView<'a, V>>,
+    pub builds: Vec<BuildView<'a>>,
     pub engine_start: Option<Nanos>,
     pub checkout: Nanos,
     /// Seldom there, so nothing of it is borrowed.
@@ -56,12 +55,11 @@ pub struct TrialView<'a, V = VertexView<'a>> {
 
 /// One build. Fields are as in [`BuildRecord`].
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(bound(deserialize = "V: Deserialize<'de>"))]
-pub struct BuildView<'a, V = VertexView<'a>> {
+pub struct BuildView<'a> {
     #[serde(borrow)]
     pub target: Option<Text<'a>>,
     pub wall: Nanos,
-    pub trace: TraceView<V>,
+    pub trace: TraceView<'a>,
     #[serde(default)]
     pub import_errors: Vec<Text<'a>>,
     #[serde(default)]
@@ -71,12 +69,13 @@ pub struct BuildView<'a, V = VertexView<'a>> {
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct TraceView<V> {
-    pub vertices: Vec<V>,
+pub struct TraceView<'a> {
+    #[serde(borrow)]
+    pub vertices: Vec<VertexView<'a>>,
 }
 
 /// One vertex. Fields are as in [`Vertex`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct VertexView<'a> {
     #[serde(borrow)]
     pub digest: Text<'a>,
@@ -131,6 +130,17 @@ pub struct FlowView {
     pub requests: u64,
     pub bytes: Bytes,
     pub time: Nanos,
+}
+
+impl TrialView<'_> {
+    /// Forgets what is not read at [`Depth::WithoutTransfers`].
+    pub fn forget_transfers(&mut self) {
+        let traces = self.builds.iter_mut().map(|build| &mut build.trace);
+        for vertex in traces.flat_map(|trace| &mut trace.vertices) {
+            vertex.inputs.clear();
+            vertex.transfers.clear();
+        }
+    }
 }
 
 impl VertexView<'_> {
