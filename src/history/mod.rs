@@ -123,6 +123,15 @@ pub enum HistoryError {
     NoDockerfile { repository: PathBuf, dockerfile: String },
     #[error("the Dockerfile {dockerfile} is outside of the repository {}\n  it is read from each commit: name one that the commits have, relative to --context", repository.display())]
     OutsideRepository { repository: PathBuf, dockerfile: String },
+    #[error(
+        "the entry `{entry}` of the commit {commit} cannot be a file here: it {problem}\n  leave that commit out (--range, --commits), or build a folder that has no such entry (--context)"
+    )]
+    NoFile {
+        commit: String,
+        /// Its path in the build context, with what is not ASCII escaped.
+        entry: String,
+        problem: &'static str,
+    },
     #[error("{} is not an empty folder", path.display())]
     NotEmpty { path: PathBuf },
 }

@@ -29,12 +29,19 @@ impl Stored {
     pub fn tree(&self, repository: &Repository, index: usize) -> Result<Tree, HistoryError> {
         let mut found = Tree::default();
         let Some(tree) = self.context(repository, index)? else { return Ok(found) };
-        walk(&tree, |path, entry| {
+        let mut twice = None;
+        walk(&tree, self.ids[index], |path, entry| {
             if let Some(mode) = mode(entry.filemode()) {
-                found.files.insert(path, File { blob: entry.id(), mode, stamp: STAMP });
+                let file = File { blob: entry.id(), mode, stamp: STAMP };
+                if found.files.insert(path.clone(), file).is_some() {
+                    twice = Some(path);
+                }
             }
         })?;
-        Ok(found)
+        match twice {
+            Some(path) => Err(no_file(self.ids[index], path.as_bytes(), "is there twice")),
+            None => Ok(found),
+        }
     }
 
     /// What differs from the commit before it in the sequence; everything for the first.
@@ -57,11 +64,11 @@ impl Stored {
                 // A submodule is in no build context, before or after.
                 let file = |file| bits(file).ok().and_then(mode);
                 file(&old).or(file(&new))?;
-                let path = new.path().or(old.path())?.to_string_lossy().into_owned();
+                let path = new.path_bytes().or(old.path_bytes())?;
                 let now = file(&new).map(|mode| (new.id().to_string(), mode.bits()));
-                Some(FileChange { path, now })
+                Some(checked(path, self.ids[index]).map(|path| FileChange { path, now }))
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
@@ -73,7 +80,7 @@ impl Stored {
         let Some(tree) = self.context(repository, last)? else { return Ok(notices) };
         let mut submodules = vec![];
         let mut attributes = vec![];
-        walk(&tree, |path, entry| {
+        walk(&tree, self.ids[last], |path, entry| {
             if entry.kind() == Some(ObjectType::Commit) {
                 submodules.push(path);
             } else if entry.name() == Ok(".gitattributes") {
@@ -207,17 +214,66 @@ fn mode(bits: i32) -> Option<Mode> {
     }
 }
 
-/// Calls `found` with every entry that is no folder, and its path.
+/// Calls `found` with every entry of a tree of `commit` that is no folder, and its path.
 fn walk(
     tree: &git2::Tree<'_>,
+    commit: Oid,
     mut found: impl FnMut(String, &git2::TreeEntry<'_>),
 ) -> Result<(), HistoryError> {
-    tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
-        if entry.kind() != Some(ObjectType::Tree) {
-            let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
-            found(format!("{}{name}", folder), entry);
+    let mut refused = None;
+    let walked = tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
+        match entry_path(folder, entry.name_bytes(), commit) {
+            Ok(path) if entry.kind() != Some(ObjectType::Tree) => found(path, entry),
+            Ok(_) => {}
+            Err(error) => {
+                refused = Some(error);
+                return TreeWalkResult::Abort;
+            }
         }
         TreeWalkResult::Ok
-    })
-    .map_err(HistoryError::git("walk a tree"))
+    });
+    match refused {
+        Some(error) => Err(error),
+        None => walked.map_err(HistoryError::git("walk a tree")),
+    }
+}
+
+/// The path of an entry of `folder`, which is empty or ends in `/`.
+fn entry_path(folder: &str, name: &[u8], commit: Oid) -> Result<String, HistoryError> {
+    let path = || [folder.as_bytes(), name].concat();
+    let refused = |problem| no_file(commit, &path(), problem);
+    match wrong_name(name) {
+        Some(problem) => Err(refused(problem)),
+        None => String::from_utf8(path()).map_err(|_| refused(NOT_UTF_8)),
+    }
+}
+
+/// The same where the names of a path are joined already.
+fn checked(path: &[u8], commit: Oid) -> Result<String, HistoryError> {
+    match path.split(|byte| *byte == b'/').find_map(wrong_name) {
+        Some(problem) => Err(no_file(commit, path, problem)),
+        None => String::from_utf8(path.to_vec()).map_err(|_| no_file(commit, path, NOT_UTF_8)),
+    }
+}
+
+const NOT_UTF_8: &str = "is not UTF-8";
+
+/// What is wrong with the name of an entry as that of a file or folder; git refuses the same
+/// (`read-cache.c`, `verify_path`). Nobody makes such a tree but by hand, and written out it would be
+/// somewhere else.
+fn wrong_name(name: &[u8]) -> Option<&'static str> {
+    match name {
+        b"" => Some("has an empty name in its path"),
+        b"." | b".." => Some("has a name in its path that leads elsewhere"),
+        name if name.eq_ignore_ascii_case(b".git") => {
+            Some("has the name of git's own folder in its path")
+        }
+        name if name.contains(&b'/') => Some("has a slash in its name"),
+        _ => None,
+    }
+}
+
+fn no_file(commit: Oid, entry: &[u8], problem: &'static str) -> HistoryError {
+    let entry = entry.escape_ascii().to_string();
+    HistoryError::NoFile { commit: commit.to_string(), entry, problem }
 }

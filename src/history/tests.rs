@@ -555,3 +555,83 @@ fn a_symlink_out_of_the_tree_is_refused_only_where_a_build_may_see_it() {
     let error = History::script(&loaded, Written::NOTHING, &std::env::temp_dir());
     assert!(error.err().unwrap().to_string().contains("leaves the tree"));
 }
+
+/// A repository of two commits, of which the second also has `entries`, whatever they are called.
+fn with_entries(folder: &Path, entries: &[(&str, &[u8])]) -> Repository {
+    let repository = Repository::init(folder).unwrap();
+    {
+        let author = Signature::new("a", "a@localhost", &git2::Time::new(0, 0)).unwrap();
+        let blob = repository.blob(b"FROM scratch\n").unwrap();
+        let mut first = vec![("100644", &b"Dockerfile"[..])];
+        let mut parent = None;
+        for more in [&[][..], entries] {
+            first.extend(more);
+            let mut text = vec![];
+            for (mode, name) in &first {
+                text.extend([mode.as_bytes(), b" ", name, b"\0", blob.as_bytes()].concat());
+            }
+            // git2's own builder would refuse the names.
+            let tree = repository.odb().unwrap().write(git2::ObjectType::Tree, &text).unwrap();
+            let tree = repository.find_tree(tree).unwrap();
+            let parents: Vec<_> = parent.iter().collect();
+            let id = repository.commit(Some("HEAD"), &author, &author, "a", &tree, &parents);
+            parent = Some(repository.find_commit(id.unwrap()).unwrap());
+        }
+    }
+    repository
+}
+
+#[test]
+fn what_a_tree_calls_its_entries_leads_nowhere_but_into_the_checkout() {
+    let outside = tempfile::tempdir().unwrap();
+    let absolute = format!("{}/evil", outside.path().display());
+    let hostile: [(&str, &[u8], &str); 8] = [
+        ("100644", absolute.as_bytes(), "slash in its name"),
+        ("120000", absolute.as_bytes(), "slash in its name"),
+        ("100644", b"/evil", "slash in its name"),
+        ("100644", b"a/../../evil", "slash in its name"),
+        ("100644", b"..", "leads elsewhere"),
+        ("100644", b".", "leads elsewhere"),
+        ("100644", b".Git", "git's own folder"),
+        ("100644", b"caf\xe9", "not UTF-8"),
+    ];
+    for (mode, name, problem) in hostile {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = with_entries(folder.path(), &[(mode, name)]);
+        let replayed = |which| {
+            let dockerfile = "Dockerfile".to_owned();
+            let repository = folder.path().to_owned();
+            History::replay(&Replay { repository, which, dockerfile, ..Replay::default() })
+        };
+        let told = |error: HistoryError| {
+            let HistoryError::NoFile { commit, entry, .. } = &error else { panic!("{error}") };
+            assert_eq!(*commit, repository.head().unwrap().target().unwrap().to_string());
+            assert_eq!(*entry, name.escape_ascii().to_string());
+            error.to_string()
+        };
+        // Before anything is built where the last commit has it, and else when its turn comes.
+        let error = told(replayed(Which::Last(2)).err().unwrap());
+        assert!(error.contains(problem), "{error}");
+        let both = Which::Listed(vec!["HEAD".into(), "HEAD~1".into()]);
+        let (history, _) = replayed(both).unwrap();
+        let into = outside.path().join("checkout");
+        told(history.checkout(0, &into).unwrap_err());
+        // Joined, names are told apart no more, and a slash in one is none.
+        told(history.changes(0).unwrap_err());
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "{name:?}");
+        history.checkout(1, &into).unwrap();
+        fs::remove_dir_all(&into).unwrap();
+    }
+}
+
+#[test]
+fn a_name_that_a_tree_has_twice_is_not_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    with_entries(folder.path(), &[("120000", b"a"), ("100644", b"a")]);
+    let (repository, dockerfile) = (folder.path().to_owned(), "Dockerfile".to_owned());
+    let replay = Replay { repository, dockerfile, ..Replay::default() };
+    let (history, _) = History::replay(&replay).unwrap();
+    let error = history.take(1).err().unwrap().to_string();
+    assert!(error.contains("`a`") && error.contains("is there twice"), "{error}");
+    assert!(history.take(0).is_ok());
+}
