@@ -45,6 +45,9 @@ fn main() -> Result<()> {
     for (before, after) in [(15, 1), (1, 1), (6, 6), (10, 10), (15, 15)] {
         simulate(&repository("results/statistics/busy.jsonl"), before, after, CHECKS / part)?;
     }
+    for (before, after) in [(15, 1), (1, 1), (6, 6), (10, 10), (15, 15)] {
+        simulate(&repository("results/statistics/quiet.jsonl"), before, after, CHECKS / part)?;
+    }
     for (before, after) in [(10, 1), (1, 1), (6, 6), (10, 10)] {
         simulate(&repository("results/check/sources.jsonl"), before, after, CHECKS / part)?;
     }
@@ -144,9 +147,7 @@ fn repeat(recorded: &Recorded, trials: usize, path: &Path) -> Result<()> {
 
 fn simulate(path: &Path, before: usize, after: usize, checks: usize) -> Result<()> {
     let recorded = Recorded::read(path)?;
-    let mut rounds: Vec<u32> = recorded.trials.iter().map(|trial| trial.key.round).collect();
-    rounds.sort_unstable();
-    rounds.dedup();
+    let mut rounds = recorded.rounds();
     if rounds.len() < before + after {
         return Err(format!("{} has {} rounds only", name(path), rounds.len()).into());
     }
@@ -154,8 +155,8 @@ fn simulate(path: &Path, before: usize, after: usize, checks: usize) -> Result<(
     let (mut deterministic, mut time) = (0, 0);
     for _ in 0..checks {
         rounds.shuffle(&mut random);
-        let baseline = Analysis::of(&drawn(&recorded, &rounds[..before]));
-        let candidate = Analysis::of(&drawn(&recorded, &rounds[before..before + after]));
+        let baseline = Analysis::of(&recorded.of_rounds(&rounds[..before]));
+        let candidate = Analysis::of(&recorded.of_rounds(&rounds[before..before + after]));
         let checked = check(&baseline, &candidate, &Tolerances::default())?;
         deterministic += usize::from(alarmed(&checked, |rule| rule != Rule::Time));
         time += usize::from(alarmed(&checked, |rule| rule == Rule::Time));
@@ -165,22 +166,14 @@ fn simulate(path: &Path, before: usize, after: usize, checks: usize) -> Result<(
         name(path),
         time as f64 / checks as f64 * 100.0
     );
-    Ok(())
-}
-
-/// The run as if it had played `rounds` only.
-fn drawn(recorded: &Recorded, rounds: &[u32]) -> Recorded {
-    let mut drawn = recorded.clone();
-    drawn.trials.clear();
-    for (number, round) in (0..).zip(rounds) {
-        for trial in recorded.trials.iter().filter(|trial| trial.key.round == *round) {
-            let mut trial = trial.clone();
-            trial.key.round = number;
-            drawn.trials.push(trial);
-        }
+    if deterministic > 0 {
+        return Err(format!("{deterministic} deterministic false alarms").into());
     }
-    drawn.header.rounds = u32::try_from(rounds.len()).unwrap_or(u32::MAX);
-    drawn
+    // Of fewer checks, one is more than a hundredth.
+    if checks == CHECKS && time > CHECKS / 100 {
+        return Err(format!("{time} false alarms of time in {checks} checks").into());
+    }
+    Ok(())
 }
 
 fn alarmed(checked: &Checked, of: impl Fn(Rule) -> bool) -> bool {

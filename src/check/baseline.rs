@@ -1,18 +1,21 @@
 //! A journal pruned to what a check needs, so that it can be kept in the repository.
 //!
 //! It stays a journal: every command reads it. Gone are logs, digests, transfers, verifications
-//! and files; times are rounded to a millisecond, trials and steps sorted and ports left out, so that
-//! what did not change is not a difference for git.
+//! and files. Trials and steps are sorted, ports and the place of the engine's program left out, builds'
+//! times rounded to a millisecond and steps' to two digits, so that what did not change is not a
+//! difference for git: the lines of two recordings of the same build differ in times only.
 
 use std::collections::BTreeMap;
 
 use crate::journal::{
     BuildRecord, CommitRecord, End, Header, Line, Outcome, Recorded, TrialRecord,
 };
-use crate::registry::{Count, Direction, Flow, Kind, Metered};
+use crate::measure::is_own;
+use crate::registry::{CacheSize, Count, Direction, Flow, Kind, Metered};
 use crate::trace::{Interval, Trace, Vertex};
 use crate::units::Nanos;
 
+use super::matching::placeless;
 use super::step::standing;
 
 /// One millisecond.
@@ -21,6 +24,7 @@ const GRAIN: u64 = 1_000_000;
 /// The header and trials of `recorded`, pruned.
 pub fn pruned(recorded: &Recorded) -> (Header, Vec<TrialRecord>) {
     let mut header = recorded.header.clone();
+    header.environment.builder = placeless(&header.environment.builder);
     for commit in &mut header.commits {
         *commit = CommitRecord {
             dockerfile: None,
@@ -36,6 +40,12 @@ pub fn pruned(recorded: &Recorded) -> (Header, Vec<TrialRecord>) {
 
 fn rounded(time: Nanos) -> Nanos {
     Nanos(time.0.saturating_add(GRAIN / 2) / GRAIN * GRAIN)
+}
+
+/// To two digits: as exact as evidence tells of a step.
+fn coarse(time: Nanos) -> Nanos {
+    let unit = 10_u64.pow(time.0.checked_ilog10().unwrap_or(0).saturating_sub(1));
+    Nanos(time.0.saturating_add(unit / 2) / unit * unit)
 }
 
 fn trial(trial: &TrialRecord) -> TrialRecord {
@@ -55,7 +65,7 @@ fn trial(trial: &TrialRecord) -> TrialRecord {
         engine_start: None,
         engine_stop: None,
         checkout: Nanos::default(),
-        metered: metered(&trial.metered),
+        metered: metered(trial),
         ..trial.clone()
     }
 }
@@ -86,7 +96,7 @@ fn portless(text: &str) -> String {
 /// A step with one interval as long as all of its own; where in the build it was is not kept.
 fn vertex(vertex: &Vertex) -> Vertex {
     let time = vertex.intervals.iter().map(|i| i.end.saturating_sub(i.start)).sum();
-    let interval = Interval { start: Nanos(0), end: rounded(time) };
+    let interval = Interval { start: Nanos(0), end: coarse(rounded(time)) };
     Vertex {
         digest: String::new(),
         name: vertex.name.clone(),
@@ -99,23 +109,34 @@ fn vertex(vertex: &Vertex) -> Vertex {
     }
 }
 
-/// One flow a direction and kind.
-fn metered(metered: &Metered) -> Metered {
+/// One flow a direction and kind, and what the strategy's own repositories held, in all.
+fn metered(trial: &TrialRecord) -> Metered {
     let mut sums: BTreeMap<(Direction, Kind), Count> = BTreeMap::new();
-    for flow in &metered.flows {
+    for flow in &trial.metered.flows {
         let sum = sums.entry((flow.direction, flow.kind)).or_default();
         sum.requests = sum.requests.saturating_add(flow.count.requests);
         sum.bytes = sum.bytes + flow.count.bytes;
-        sum.time = sum.time + flow.count.time;
     }
     let flow = |((direction, kind), count): ((Direction, Kind), Count)| Flow {
         repository: None,
         direction,
         kind,
         blob: None,
-        count: Count { time: rounded(count.time), ..count },
+        count,
     };
-    Metered { flows: sums.into_iter().map(flow).collect(), ..Default::default() }
+    let mut stored = BTreeMap::new();
+    let own =
+        trial.metered.stored.iter().filter(|(name, _)| is_own(name.as_str(), trial.key.round));
+    let own: Vec<_> = own.collect();
+    if let Some((name, _)) = own.first() {
+        let sum = own.iter().fold(CacheSize::default(), |sum, (_, size)| CacheSize {
+            blobs: sum.blobs.saturating_add(size.blobs),
+            bytes: sum.bytes + size.bytes,
+            unreachable_bytes: sum.unreachable_bytes + size.unreachable_bytes,
+        });
+        stored.insert((*name).clone(), sum);
+    }
+    Metered { flows: sums.into_iter().map(flow).collect(), stored, ..Default::default() }
 }
 
 /// The lines of a journal file, each trial's on its own.
@@ -135,7 +156,8 @@ pub fn text(
         add(&Line::Trial(Box::new(trial.clone())))?;
     }
     if let Some(end) = end {
-        add(&Line::End(End { wall: rounded(end.wall), ..end.clone() }))?;
+        let End { interrupted, wall, .. } = *end;
+        add(&Line::End(End { interrupted, wall: coarse(wall), ..End::default() }))?;
     }
     Ok(text)
 }
@@ -150,5 +172,15 @@ mod tests {
         let kept = "127.0.0.1/jq/r0:cache: not found, 127.0.0.1 and r.example:5000/x";
         assert_eq!(portless(text), kept);
         assert_eq!(portless(kept), kept);
+    }
+
+    #[test]
+    fn a_coarse_time_has_two_digits_and_stays_what_it_is() {
+        let times = [0, 7, 99, 104, 105, 12_499, 12_500, u64::MAX];
+        let coarse_times = times.map(|time| coarse(Nanos(time)).0);
+        assert_eq!(coarse_times[..7], [0, 7, 99, 100, 110, 12_000, 13_000]);
+        for time in coarse_times {
+            assert_eq!(coarse(Nanos(time)), Nanos(time));
+        }
     }
 }

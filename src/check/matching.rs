@@ -191,7 +191,7 @@ pub fn differences(before: &Environment, after: &Environment) -> Vec<String> {
 
 /// Builders' addresses without the path at which a private engine's program lies: its version says
 /// what it is.
-fn placeless(builders: &str) -> String {
+pub fn placeless(builders: &str) -> String {
     const PRIVATE: &str = "dockerd://";
     let builders = builders.split(", ");
     let placeless = builders.map(|one| if one.starts_with(PRIVATE) { PRIVATE } else { one });

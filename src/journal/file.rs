@@ -146,6 +146,27 @@ impl Recorded {
         Ok(Self { header, trials, end, cut, whole_bytes })
     }
 
+    /// The rounds of which any trial was played, ascending.
+    pub fn rounds(&self) -> Vec<u32> {
+        let rounds: BTreeSet<u32> = self.trials.iter().map(|trial| trial.key.round).collect();
+        rounds.into_iter().collect()
+    }
+
+    /// The run as if it had played `rounds` only, in this order; one may be named several times.
+    pub fn of_rounds(&self, rounds: &[u32]) -> Self {
+        let mut header = self.header.clone();
+        header.rounds = u32::try_from(rounds.len()).unwrap_or(u32::MAX);
+        let mut trials = vec![];
+        for (number, round) in (0..).zip(rounds) {
+            for trial in self.trials.iter().filter(|trial| trial.key.round == *round) {
+                let mut trial = trial.clone();
+                trial.key.round = number;
+                trials.push(trial);
+            }
+        }
+        Self { header, trials, end: self.end.clone(), ..*self }
+    }
+
     /// The trials that need not be run again.
     pub fn done(&self) -> BTreeSet<TrialKey> {
         self.trials.iter().map(|trial| trial.key.clone()).collect()

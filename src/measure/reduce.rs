@@ -62,12 +62,17 @@ pub fn reduce(
     }
 }
 
-/// A strategy has repositories of its own in each round; base images lie elsewhere.
 fn stored(trial: &TrialView<'_>) -> Option<Bytes> {
-    let own = format!("/r{}/", trial.round);
-    let sizes = trial.metered.stored.iter().filter(|(name, _)| name.as_str().contains(&own));
+    let stored = trial.metered.stored.iter();
+    let sizes = stored.filter(|(name, _)| is_own(name.as_str(), trial.round));
     let sizes: Vec<Bytes> = sizes.map(|(_, size)| size.bytes).collect();
     (!sizes.is_empty()).then(|| sizes.into_iter().fold(Bytes(0), |sum, bytes| sum + bytes))
+}
+
+/// Whether a repository is the strategy's own: it has its own in each round, and base images lie
+/// elsewhere.
+pub fn is_own(repository: &str, round: u32) -> bool {
+    repository.contains(&format!("/r{round}/"))
 }
 
 fn build_row(

@@ -1,6 +1,7 @@
 //! Integration tests: one binary, a module an area.
 
 mod alarms; // when a check raises one, and when not
+mod baselines; // what they keep of a run, and what git sees of them
 mod builders; // engines elsewhere: by TLS, and several at once
 mod buildx; // the peer: docker buildx on engines of its own
 mod check; // runs held against baselines: the rules
