@@ -87,9 +87,16 @@ pub fn width(text: &str, size: f64, bold: bool) -> f64 {
     ems * size * SLACK
 }
 
+/// What is drawn of a character: a space for what has no shape or what XML 1.0 has no way to write
+/// (its production 2, `Char`).
+pub fn drawn(character: char) -> char {
+    let has_none = character.is_control() || matches!(character, '\u{FFFE}' | '\u{FFFF}');
+    if has_none { ' ' } else { character }
+}
+
 /// `text`, or as much of its start as fits into `room` with an ellipsis; empty if not even that.
 pub fn fit(text: &str, size: f64, bold: bool, room: f64) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line: String = text.chars().map(drawn).collect();
     if width(&line, size, bold) <= room {
         return line;
     }

@@ -207,15 +207,13 @@ fn draw_text<B: DrawingBackend>(
 /// `text` inside an XML attribute or element.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in text.chars().map(font::drawn) {
         match character {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // XML 1.0 has no way to write these.
-            c if c.is_control() => escaped.push(' '),
             c => escaped.push(c),
         }
     }

@@ -89,7 +89,7 @@ impl Scene {
     }
 
     pub fn text(&mut self, x: f64, y: f64, text: impl Into<String>, style: Style) {
-        let text = text.into();
+        let text: String = text.into().chars().map(font::drawn).collect();
         if text.is_empty() {
             return;
         }

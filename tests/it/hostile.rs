@@ -1,11 +1,12 @@
 //! Journals that anybody may have written: what they call things does no harm to who reads them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cachefrom::journal::Line;
 
 use crate::end_to_end::cachefrom;
 use crate::journals::{self, good, journal, steps};
+use crate::outputs::assert_well_formed;
 
 fn written(folder: &Path, lines: &[Line]) -> String {
     let path = folder.join("journal.jsonl");
@@ -26,7 +27,7 @@ fn no_command_sends_a_terminal_what_a_journal_would_have_it_do() {
     let mut lines = journal(&steps(&[("COPY \u{1b}[2J .", true)]), 1, |_| 1.0);
     let Line::Header(header) = &mut lines[0] else { panic!() };
     for commit in &mut header.commits {
-        commit.message = format!("\u{1b}]0;owned\u{7}{}", commit.id);
+        commit.message = format!("\u{1b}]0;owned\u{7} by \u{7}{}\u{ffff}", commit.id);
         commit.dockerfile = Some("FROM scratch\nCOPY \u{1b}[2J .\n".into());
     }
     header.skipped.push(cachefrom::journal::Skipped {
@@ -47,6 +48,11 @@ fn no_command_sends_a_terminal_what_a_journal_would_have_it_do() {
         let control = text.chars().find(|c| c.is_control() && *c != '\n');
         assert!(!text.is_empty() && control.is_none(), "{arguments:?}: {control:?} in {text}");
     }
+    let drawn = std::fs::read_dir(folder.path().join("out/charts")).unwrap().flatten();
+    let drawn = drawn.map(|entry| entry.path()).filter(|path| path.extension().unwrap() == "svg");
+    let drawn: Vec<PathBuf> = drawn.collect();
+    assert!(drawn.len() > 8 && drawn.iter().any(|path| path.ends_with("timeline.svg")));
+    assert_well_formed(&drawn);
 }
 
 #[test]

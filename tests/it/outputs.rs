@@ -1,7 +1,7 @@
 //! A check as other programs read it.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use cachefrom::check::output::{annotations, badge, bencher, benchmark_action, junit, markdown};
 use cachefrom::check::{Verdict, line_of};
@@ -40,7 +40,7 @@ fn junit_holds_its_schema_whatever_the_names_are() {
     // The check itself can fail.
     let path = folder.path().join("wrong.xml");
     std::fs::write(&path, junit(&checked, "").replace("classname=", "class=")).unwrap();
-    assert!(!xmllint(&path).status.success());
+    assert!(!validated(&path).status.success());
 }
 
 #[test]
@@ -61,21 +61,31 @@ fn dashboards_get_a_number_a_cell_and_a_badge_says_the_verdict() {
 }
 
 pub fn assert_valid_junit(path: &Path) {
-    let output = xmllint(path);
+    let output = validated(path);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Validates `path`; where the machine has no xmllint it is fetched once, through apt.
-fn xmllint(path: &Path) -> std::process::Output {
+pub fn assert_well_formed(paths: &[PathBuf]) {
+    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    let output = xmllint(&paths);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn validated(path: &Path) -> Output {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/junit/junit.xsd");
-    let validate = |program: &Path, libraries: &str| {
+    xmllint(&[Path::new("--schema"), &schema, path])
+}
+
+/// Parses files; where the machine has no xmllint it is fetched once, through apt.
+fn xmllint(arguments: &[&Path]) -> Output {
+    let run = |program: &Path, libraries: &str| {
         Command::new(program)
-            .args(["--noout", "--nonet", "--schema"])
-            .args([schema.as_path(), path])
+            .args(["--noout", "--nonet"])
+            .args(arguments)
             .env("LD_LIBRARY_PATH", libraries)
             .output()
     };
-    if let Ok(output) = validate(Path::new("xmllint"), "") {
+    if let Ok(output) = run(Path::new("xmllint"), "") {
         return output;
     }
     static FETCHED: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
@@ -93,5 +103,5 @@ fn xmllint(path: &Path) -> std::process::Output {
     let libraries = std::fs::read_dir(root.path().join("usr/lib")).unwrap().flatten();
     let libraries: Vec<String> =
         libraries.map(|entry| entry.path().to_str().unwrap().to_owned()).collect();
-    validate(&root.path().join("usr/bin/xmllint"), &libraries.join(":")).unwrap()
+    run(&root.path().join("usr/bin/xmllint"), &libraries.join(":")).unwrap()
 }

@@ -51,6 +51,9 @@ fn over_rounds(view: &View) -> String {
 mod tests {
     use super::*;
     use crate::report::example::{Size, example};
+    use crate::report::font;
+    use crate::report::paint::svg;
+    use crate::report::theme::Theme;
 
     #[test]
     fn no_label_overlaps_another_and_nothing_leaves_the_picture() {
@@ -61,6 +64,25 @@ mod tests {
             for chart in charts {
                 assert_eq!(chart.scene.faults(), Vec::<String>::new(), "{size:?} {}", chart.name);
             }
+        }
+    }
+
+    #[test]
+    fn text_that_xml_cannot_hold_is_drawn_as_spaces() {
+        let bad = "a\u{1b}[2J \u{7}b \u{fffe}\u{ffff}\u{0}";
+        let mut view = example(Size::Seed);
+        view.scenario.push_str(bad);
+        view.commits.iter_mut().for_each(|commit| commit.message.insert_str(1, bad));
+        view.variants.iter_mut().for_each(|variant| variant.name.push_str(bad));
+        view.steps.iter_mut().for_each(|step| step.insert_str(1, bad));
+        view.timelines.iter_mut().flat_map(|build| &mut build.rows).for_each(|row| {
+            row.name.insert_str(1, bad);
+        });
+        for chart in charts(&view) {
+            assert_eq!(chart.scene.faults(), Vec::<String>::new(), "{}", chart.name);
+            let text = svg(&chart.scene, Theme::Light).unwrap();
+            let strange = text.chars().find(|&c| c != '\n' && c != font::drawn(c));
+            assert_eq!(strange, None, "{}", chart.name);
         }
     }
 
