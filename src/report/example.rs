@@ -10,6 +10,8 @@ use super::view::{
 pub enum Size {
     /// 6 strategies × 5 commits × 10 rounds.
     Seed,
+    /// 6 strategies over 2 links × 6 commits.
+    Links,
     /// 12 strategies × 30 commits, names of 80 characters.
     Large,
     /// One trial.
@@ -17,7 +19,7 @@ pub enum Size {
 }
 
 impl Size {
-    pub const ALL: [Self; 3] = [Self::Seed, Self::Large, Self::Small];
+    pub const ALL: [Self; 4] = [Self::Seed, Self::Links, Self::Large, Self::Small];
 }
 
 const PHASES: [&str; 9] = [
@@ -41,6 +43,7 @@ fn noise(seed: usize) -> f64 {
 pub fn example(size: Size) -> View {
     let (variants, commits, rounds, step_count) = match size {
         Size::Seed => (6, 5, 10, 13),
+        Size::Links => (12, 6, 10, 13),
         Size::Large => (12, 30, 10, 20),
         Size::Small => (1, 1, 1, 1),
     };
@@ -89,19 +92,27 @@ pub fn example(size: Size) -> View {
         });
     }
     for number in 0..variants {
-        let name = match size {
+        let link = (size == Size::Links).then(|| ["ci", "slow"][number % 2].to_owned());
+        let strategy = match size {
             Size::Large if number > 5 => format!("{number}-{long}").chars().take(80).collect(),
+            Size::Links => names[number / 2].to_owned(),
             _ => names[number % 6].to_owned(),
         };
-        let cells: Vec<Cell> =
-            (0..commits).map(|commit| cell(number, commit, rounds, step_count)).collect();
+        let name = match &link {
+            Some(link) => format!("{strategy} over {link}"),
+            None => strategy.clone(),
+        };
+        let is_cold = strategy == "cold";
+        let cell = |commit| cell((number, is_cold), commit, rounds, step_count);
+        let cells: Vec<Cell> = (0..commits).map(cell).collect();
         let mut seconds = 0.0;
         let mut bytes = 0;
         let mut variant = Variant {
             name: name.clone(),
             description: format!("what {name} does"),
-            strategy: name,
-            is_cold: number == 0,
+            is_cold,
+            strategy,
+            link,
             ..Variant::default()
         };
         for cell in &cells {
@@ -110,7 +121,7 @@ pub fn example(size: Size) -> View {
             variant.cumulative_seconds.push(Some(seconds));
             variant.stored_bytes.push(Some(bytes));
         }
-        if number > 0 {
+        if !is_cold {
             variant.verdict = Some(Verdict {
                 sentence: format!("{} saves 3.21 s a commit", variant.name),
                 saving_seconds: Some(estimate(3.21)),
@@ -138,9 +149,9 @@ fn estimate(median: f64) -> Estimate {
     Estimate { median, low: Some(median * 0.9), high: Some(median * 1.15), samples: 10 }
 }
 
-fn cell(variant: usize, commit: usize, rounds: usize, steps: usize) -> Cell {
+fn cell((variant, is_cold): (usize, bool), commit: usize, rounds: usize, steps: usize) -> Cell {
     let seed = variant * 131 + commit * 17;
-    let warm = variant > 0 && commit > 0;
+    let warm = !is_cold && commit > 0;
     let median = if warm { 2.0 + 5.0 * noise(seed) } else { 8.0 + noise(seed) };
     let low_high =
         |low: bool| (rounds > 1).then_some(if low { median * 0.93 } else { median * 1.1 });
@@ -166,7 +177,7 @@ fn cell(variant: usize, commit: usize, rounds: usize, steps: usize) -> Cell {
             samples: rounds,
         }),
         samples_seconds: (0..rounds).map(|r| median * (0.9 + 0.25 * noise(seed + r * 5))).collect(),
-        times_faster: (variant > 0).then(|| estimate(8.5 / median)),
+        times_faster: (!is_cold).then(|| estimate(8.5 / median)),
         phase_seconds: shares.iter().map(|share| share * median).collect(),
         steps_cached: if warm { steps / 2 } else { 0 },
         steps_lazy: if warm { steps / 4 } else { 0 },

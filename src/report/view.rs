@@ -297,8 +297,10 @@ impl View {
         (measured.len() > 1).then_some((commits, measured))
     }
 
-    pub fn cold(&self) -> Option<usize> {
-        self.variants.iter().position(|variant| variant.is_cold)
+    /// Place of what `variant` is compared with: cold over the same link.
+    pub fn cold(&self, variant: usize) -> Option<usize> {
+        let link = &self.variants.get(variant)?.link;
+        self.variants.iter().position(|other| other.is_cold && other.link == *link)
     }
 }
 

@@ -4,6 +4,7 @@
 //! with their names beside them. Many are drawn as panels, one a variant, with commits along x.
 //! A chart paints a cell through a [`Place`], which hides which of the two it is.
 
+use super::labels::apart;
 use crate::report::axis::{Axis, Quantity};
 use crate::report::font;
 use crate::report::scene::{Anchor, Scene, Shape, Style};
@@ -32,6 +33,8 @@ pub enum Sign {
     Box(Ink),
     /// Half and half.
     Split(Ink, Ink),
+    /// A dot in a box.
+    Dotted(Ink, Ink),
     Dot(Ink),
     /// A median on its interval.
     Estimate(Ink),
@@ -78,6 +81,10 @@ fn sign(scene: &mut Scene, (x, y): (f64, f64), sign: Sign) {
             scene.rect((x + 1.0, y - 6.0), (6.0, 12.0), left);
             scene.rect((x + 7.0, y - 6.0), (6.0, 12.0), right);
         }
+        Sign::Dotted(box_ink, ink) => {
+            scene.rect((x + 1.0, y - 6.0), (12.0, 12.0), box_ink);
+            scene.dot((x + 7.0, y), 2.5, Shape::Circle, ink);
+        }
         Sign::Dot(ink) => scene.dot((x + 7.0, y), 2.5, Shape::Circle, ink),
         Sign::Estimate(ink) => {
             scene.line(vec![(x, y), (x + 14.0, y)], 2.0, ink);
@@ -106,8 +113,8 @@ pub struct Plot<'a> {
     pub paint: &'a dyn Fn(&mut Scene, &Cell, &Place),
     /// What stands at the end of a row, in two columns.
     pub values: &'a dyn Fn(&Cell) -> [String; 2],
-    /// A value of each commit that panels repeat as a line.
-    pub reference: Option<&'a dyn Fn(usize) -> Option<f64>>,
+    /// What a variant's panel shows beside it at a commit, as a line.
+    pub reference: Option<&'a dyn Fn(usize, usize) -> Option<f64>>,
 }
 
 /// Where a cell is drawn.
@@ -237,6 +244,8 @@ fn rows(scene: &mut Scene, top: f64, plot: &Plot<'_>) {
             scene.text(along(*tick), y, axis.label(tick.abs()), Style::TICK);
         }
     }
+    let all: Vec<&str> = view.variants.iter().map(|variant| variant.name.as_str()).collect();
+    let labels = apart(&all, Style::LABEL, left - MARGIN - 14.0);
     let mut y = body_top;
     for &commit in &commits {
         let about = &view.commits[commit];
@@ -246,8 +255,8 @@ fn rows(scene: &mut Scene, top: f64, plot: &Plot<'_>) {
         y += GROUP;
         for drawn in rows_of(commit) {
             let middle = y + ROW / 2.0;
-            let name = Style::LABEL.fit(&view.variants[drawn.variant].name, left - MARGIN - 14.0);
-            scene.text(left - 10.0, middle, name, Style::LABEL.anchored(Anchor::End));
+            let name = Style::LABEL.anchored(Anchor::End);
+            scene.text(left - 10.0, middle, &*labels[drawn.variant], name);
             let place = Place { horizontal: true, zero, per_unit, across: middle, thickness: ROW };
             cell(scene, plot, drawn, &place);
             for (text, end) in values(plot, drawn).into_iter().zip(ends) {

@@ -4,11 +4,12 @@
 //! apart without colours.
 
 use super::frame::{MARGIN, WIDTH, head};
+use super::labels::apart;
 use super::panels::{commit_names, commit_numbers};
 use crate::report::axis::{Axis, Quantity};
 use crate::report::scene::{Anchor, Scene, Shape, Style};
 use crate::report::theme::{Ink, SERIES};
-use crate::report::view::View;
+use crate::report::view::{Variant, View};
 
 const PLOT: f64 = 300.0;
 const NAME: f64 = 15.0;
@@ -91,7 +92,7 @@ fn lines(
                 Some((left + (commit as f64 + 0.5) * slot, up((*value)?)))
             })
             .collect();
-        let (ink, shape) = look(view, line);
+        let (ink, shape) = look(&view.variants, line);
         let radius = (slot / 5.0).clamp(1.5, 4.0);
         for point in &points {
             scene.dot(*point, radius, shape, ink);
@@ -101,27 +102,31 @@ fn lines(
         }
         scene.line(points, 2.0, ink);
     }
+    let all: Vec<&str> = view.variants.iter().map(|variant| variant.name.as_str()).collect();
+    let labels = apart(&all, Style::LABEL, names);
     ends.sort_by(|a, b| a.1.1.total_cmp(&b.1.1));
     let wanted: Vec<f64> = ends.iter().map(|(_, (_, y))| *y).collect();
     let placed = spread(&wanted, (top, bottom));
     for ((line, (x, y)), at) in ends.iter().zip(placed) {
-        let (ink, shape) = look(view, *line);
+        let (ink, shape) = look(&view.variants, *line);
         scene.line(vec![(*x, *y), (right, *y), (right + 18.0, at), (right + 22.0, at)], 1.0, ink);
         scene.dot((right + 26.0, at), 3.5, shape, ink);
-        let name = Style::LABEL.fit(&view.variants[*line].name, names);
-        scene.text(right + 36.0, at, name, Style::LABEL);
+        scene.text(right + 36.0, at, &*labels[*line], Style::LABEL);
     }
     scene.height = commit_names(&mut scene, view, bottom + 54.0) + MARGIN - 14.0;
     Some(scene)
 }
 
-/// Colour and shape of a line; no two of the first 28 share both.
-fn look(view: &View, line: usize) -> (Ink, Shape) {
-    if view.variants[line].is_cold {
-        return (Ink::Muted, Shape::Circle);
-    }
+/// Colour and shape of a line. No two of the first 28 that are not cold share both, and no two of
+/// the first four that are: cold has one colour over every link.
+fn look(variants: &[Variant], line: usize) -> (Ink, Shape) {
     let shapes = [Shape::Circle, Shape::Square, Shape::Triangle, Shape::Diamond];
-    (Ink::Series(line), shapes[(line / SERIES + line) % shapes.len()])
+    let is_cold = variants[line].is_cold;
+    let place = variants[..line].iter().filter(|variant| variant.is_cold == is_cold).count();
+    if is_cold {
+        return (Ink::Muted, shapes[place % shapes.len()]);
+    }
+    (Ink::Series(place), shapes[(place / SERIES + place % SERIES) % shapes.len()])
 }
 
 /// Moves sorted positions apart to [`NAME`], as little as possible in all, and into `range` if they
@@ -151,6 +156,20 @@ fn spread(wanted: &[f64], (top, bottom): (f64, f64)) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::theme::Theme;
+
+    #[test]
+    fn no_two_lines_of_seven_strategies_over_four_links_look_alike() {
+        let variant = |place: usize| Variant { is_cold: place < 4, ..Variant::default() };
+        let variants: Vec<Variant> = (0..32).map(variant).collect();
+        let mut looks: Vec<String> = (0..32)
+            .map(|line| look(&variants, line))
+            .map(|(ink, shape)| format!("{:06X} {shape:?}", Theme::Light.color(ink)))
+            .collect();
+        looks.sort();
+        looks.dedup();
+        assert_eq!(looks.len(), 32);
+    }
 
     #[test]
     fn names_are_moved_apart_and_stay_in_range() {

@@ -5,6 +5,7 @@
 
 mod bytes;
 mod frame;
+mod labels;
 mod lines;
 mod panels;
 mod phases;
@@ -53,7 +54,8 @@ mod tests {
     use crate::report::example::{Size, example};
     use crate::report::font;
     use crate::report::paint::svg;
-    use crate::report::theme::Theme;
+    use crate::report::scene::Mark;
+    use crate::report::theme::{Ink, Theme};
 
     #[test]
     fn no_label_overlaps_another_and_nothing_leaves_the_picture() {
@@ -84,6 +86,30 @@ mod tests {
             let strange = text.chars().find(|&c| c != '\n' && c != font::drawn(c));
             assert_eq!(strange, None, "{}", chart.name);
         }
+    }
+
+    #[test]
+    fn every_cold_variant_is_cold() {
+        let mut view = example(Size::Links);
+        assert_eq!(
+            (view.cold(0), view.cold(1), view.cold(2), view.cold(3)),
+            (Some(0), Some(1), Some(0), Some(1))
+        );
+        // Cold over the second link took longest of all.
+        view.timelines.iter_mut().for_each(|build| {
+            build.wall_seconds = 8.0 + f64::from(u8::from(view.variants[build.variant].is_cold));
+        });
+        let title = timeline::longest(&view).unwrap().title;
+        assert!(!title.contains("cold"), "{title}");
+        // A panel shows its own link's cold beside it.
+        let walls = |view: &View| wall::wall(view).unwrap();
+        let slow = view.cells.iter().position(|cell| (cell.variant, cell.commit) == (1, 2));
+        let before = walls(&view);
+        view.cells[slow.unwrap()].wall_seconds.as_mut().unwrap().median += 1.0;
+        let after = walls(&view);
+        let moved = before.marks.iter().zip(&after.marks).filter(|(was, is)| was != is);
+        let lines = moved.filter(|(was, _)| matches!(was, Mark::Line { ink: Ink::Faint, .. }));
+        assert_eq!(lines.count(), 6);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Many cells: one panel a variant, all on one scale, commits along x by their number.
 
 use super::frame::{MARGIN, Place, Plot, cell};
+use super::labels::apart;
 use crate::report::axis::Axis;
 use crate::report::scene::{Anchor, Scene, Style};
 use crate::report::theme::Ink;
@@ -34,13 +35,14 @@ pub fn panels(scene: &mut Scene, top: f64, plot: &Plot<'_>) {
     let slot = width / view.commits.len().max(1) as f64;
     let sides = if plot.opposite.is_some() { 2.0 } else { 1.0 };
     let per_unit = PLOT / (axis.end * sides);
+    let names: Vec<&str> = variants.iter().map(|v| view.variants[*v].name.as_str()).collect();
+    let headings = apart(&names, Style::HEADING, width);
     for (number, &variant) in variants.iter().enumerate() {
         let (row, column) = (number / columns, number % columns);
         let x = left + column as f64 * (width + GAP);
         let y = top + row as f64 * (HEADING + PLOT + BELOW);
         let zero = y + HEADING + PLOT / sides;
-        let name = Style::HEADING.fit(&view.variants[variant].name, width);
-        scene.text(x, y + 10.0, name, Style::HEADING);
+        scene.text(x, y + 10.0, &*headings[number], Style::HEADING);
         for tick in &ticks {
             let at = zero - tick * per_unit;
             let ink = if *tick == 0.0 { Ink::Faint } else { Ink::Grid };
@@ -52,7 +54,7 @@ pub fn panels(scene: &mut Scene, top: f64, plot: &Plot<'_>) {
         commit_numbers(scene, (x, y + HEADING + PLOT + 10.0), slot, view.commits.len());
         if let Some(reference) = plot.reference {
             for commit in 0..view.commits.len() {
-                let Some(value) = reference(commit) else { continue };
+                let Some(value) = reference(variant, commit) else { continue };
                 let (at, from) = (zero - value * per_unit, x + commit as f64 * slot);
                 scene.line(vec![(from, at), (from + slot, at)], 1.5, Ink::Faint);
             }

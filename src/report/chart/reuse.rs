@@ -1,13 +1,19 @@
 //! Which steps a cache served: steps × commits, a panel a strategy.
 
 use super::frame::{Entry, MARGIN, Sign, WIDTH, head};
+use super::labels::apart;
 use super::panels::{commit_names, commit_numbers};
-use crate::report::scene::{Scene, Style};
+use crate::report::scene::{Scene, Shape, Style};
 use crate::report::theme::Ink;
-use crate::report::view::{State, View};
+use crate::report::view::{State, Variant, View};
 
 const ROW: f64 = 16.0;
+/// Below a panel's last line of heading.
 const HEADING: f64 = 22.0;
+/// From one line of a heading to the next.
+const LINE: f64 = 15.0;
+/// Headings widen panels up to this much.
+const HEADING_ROOM: f64 = 110.0;
 const BELOW: f64 = 26.0;
 const GAP: f64 = 14.0;
 /// Steps get at most this much for their names, where panels need the rest.
@@ -34,7 +40,7 @@ pub fn reuse(view: &View) -> Option<Scene> {
     }
     let mut legend = vec![
         Entry { label: "cached".into(), sign: Sign::Box(Ink::Cached) },
-        Entry { label: "lazily cached".into(), sign: Sign::Box(Ink::Lazy) },
+        Entry { label: "lazily cached".into(), sign: Sign::Dotted(Ink::Lazy, Ink::Text) },
         Entry { label: "rebuilt".into(), sign: Sign::Box(Ink::Rebuilt) },
         Entry { label: "absent".into(), sign: Sign::Box(Ink::Absent) },
     ];
@@ -49,8 +55,10 @@ pub fn reuse(view: &View) -> Option<Scene> {
 
     let widest = view.steps.iter().take(steps).map(|step| Style::LABEL.width(step));
     let widest = widest.fold(0.0, f64::max);
-    let headings = variants.iter().map(|v| Style::HEADING.width(&view.variants[*v].name));
-    let heading = headings.fold(0.0, f64::max).min(110.0);
+    let headings = headings(view, &variants);
+    let parts = headings.iter().flatten();
+    let heading = parts.map(|line| Style::HEADING.width(line)).fold(0.0, f64::max);
+    let heading = heading.min(HEADING_ROOM);
     let layout = |names: f64| Layout::new(names, variants.len(), view.commits.len(), heading);
     let (wide, narrow) = (layout(widest.min(NAMES)), layout(widest.min(NARROW_NAMES)));
     let fewer_rows = |a: &Layout, b: &Layout| {
@@ -60,18 +68,24 @@ pub fn reuse(view: &View) -> Option<Scene> {
         if fewer_rows(&narrow, &wide) { narrow } else { wide };
     let (room, panel) = (WIDTH - MARGIN - left, slot * view.commits.len() as f64);
     let height = steps as f64 * ROW;
+    let all: Vec<&str> = view.steps.iter().take(steps).map(String::as_str).collect();
+    let labels = apart(&all, Style::LABEL, names);
+    let heading_room = if columns == 1 { room } else { pitch - 8.0 };
+    let headings: Vec<Vec<String>> =
+        headings.iter().map(|line| apart(line, Style::HEADING, heading_room)).collect();
+    let heading = HEADING + LINE * (headings.len() - 1) as f64;
     for (number, &variant) in variants.iter().enumerate() {
         let (row, column) = (number / columns, number % columns);
         let x = left + column as f64 * pitch;
-        let y = top + row as f64 * (HEADING + height + BELOW);
-        let heading_room = if columns == 1 { room } else { pitch - 8.0 };
-        let name = Style::HEADING.fit(&view.variants[variant].name, heading_room);
-        scene.text(x, y + 8.0, name, Style::HEADING);
-        let y = y + HEADING;
+        let y = top + row as f64 * (heading + height + BELOW);
+        for (place, line) in headings.iter().enumerate() {
+            scene.text(x, y + 8.0 + place as f64 * LINE, &*line[number], Style::HEADING);
+        }
+        let y = y + heading;
         if column == 0 {
-            for (place, step) in view.steps.iter().take(steps).enumerate() {
+            for (place, label) in labels.iter().enumerate() {
                 let middle = y + (place as f64 + 0.5) * ROW;
-                scene.text(MARGIN, middle, Style::LABEL.fit(step, names), Style::LABEL);
+                scene.text(MARGIN, middle, &**label, Style::LABEL);
             }
         }
         scene.rect((x, y), (panel, height), Ink::Absent);
@@ -86,9 +100,23 @@ pub fn reuse(view: &View) -> Option<Scene> {
         commit_numbers(&mut scene, (x, y + height + 10.0), slot, view.commits.len());
     }
     let rows = variants.len().div_ceil(columns) as f64;
-    let bottom = top + rows * (HEADING + height + BELOW);
+    let bottom = top + rows * (heading + height + BELOW);
     scene.height = commit_names(&mut scene, view, bottom + 8.0) + MARGIN - 4.0;
     Some(scene)
+}
+
+/// What stands above each panel, line by line: a name, or the strategy above its link where names
+/// are longer than a panel.
+fn headings<'a>(view: &'a View, variants: &[usize]) -> Vec<Vec<&'a str>> {
+    let shown: Vec<&Variant> = variants.iter().map(|place| &view.variants[*place]).collect();
+    let link = |variant: &&'a Variant| variant.name.strip_prefix(&variant.strategy).unwrap_or("");
+    let names: Vec<&str> = shown.iter().map(|variant| variant.name.as_str()).collect();
+    let fit = names.iter().all(|name| Style::HEADING.width(name) <= HEADING_ROOM);
+    if fit || shown.iter().all(|variant| link(variant).is_empty()) {
+        return vec![names];
+    }
+    let links = shown.iter().map(|variant| link(variant).trim_start()).collect();
+    vec![shown.iter().map(|variant| variant.strategy.as_str()).collect(), links]
 }
 
 /// How panels share the width.
@@ -129,7 +157,11 @@ impl Layout {
 fn square(scene: &mut Scene, (x, y): (f64, f64), slot: f64, state: State) {
     match state {
         State::Cached => scene.rect((x, y), (slot, ROW), Ink::Cached),
-        State::Lazy => scene.rect((x, y), (slot, ROW), Ink::Lazy),
+        State::Lazy => {
+            scene.rect((x, y), (slot, ROW), Ink::Lazy);
+            let radius = (slot / 5.0).clamp(0.5, 2.5);
+            scene.dot((x + slot / 2.0, y + ROW / 2.0), radius, Shape::Circle, Ink::Text);
+        }
         State::Rebuilt => scene.rect((x, y), (slot, ROW), Ink::Rebuilt),
         State::Varies => {
             scene.rect((x, y), (slot / 2.0, ROW), Ink::Cached);
@@ -148,5 +180,44 @@ fn grid(scene: &mut Scene, (x, y): (f64, f64), (slot, columns): (f64, usize), ro
     }
     for row in 1..rows {
         scene.rect((x, y + row as f64 * ROW - 1.0), (width, 2.0), Ink::Paper);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example::{Size, example};
+    use crate::report::scene::Mark;
+
+    #[test]
+    fn no_two_panels_and_no_two_steps_are_called_the_same() {
+        let mut view = example(Size::Links);
+        for (place, step) in view.steps.iter_mut().enumerate() {
+            *step = format!("[builder 2/7] RUN apt-get update && apt-get install -y v{place}");
+        }
+        let scene = reuse(&view).unwrap();
+        let texts = scene.marks.iter().filter_map(|mark| match mark {
+            Mark::Text(text) => Some(text),
+            _ => None,
+        });
+        let (bold, plain): (Vec<_>, Vec<_>) = texts.partition(|text| text.bold);
+        // What stands at the same place from the left and one line apart belongs together.
+        let mut headings: Vec<String> = bold
+            .iter()
+            .filter(|text| text.text.starts_with("over "))
+            .map(|link| {
+                let above = bold.iter().find(|text| text.x == link.x && text.y == link.y - LINE);
+                format!("{} {}", above.unwrap().text, link.text)
+            })
+            .collect();
+        let mut names: Vec<String> = view.variants.iter().map(|v| v.name.clone()).collect();
+        headings.sort();
+        names.sort();
+        assert_eq!(headings, names);
+        let steps = plain.iter().filter(|text| text.text.starts_with("[builder"));
+        let mut steps: Vec<&str> = steps.map(|text| text.text.as_str()).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        assert_eq!(steps.len(), view.steps.len());
     }
 }

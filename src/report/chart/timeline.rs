@@ -14,8 +14,8 @@ const MOST_ROWS: usize = 50;
 /// A build worth looking at: the longest at the second commit, where a cache has something to do.
 pub fn longest(view: &View) -> Option<Scene> {
     let builds = || view.timelines.iter().filter(|build| !build.rows.is_empty());
-    let cold = view.cold();
-    let cached = builds().filter(|build| build.commit == 1 && Some(build.variant) != cold);
+    let is_cold = |place: usize| view.variants.get(place).is_some_and(|variant| variant.is_cold);
+    let cached = builds().filter(|build| build.commit == 1 && !is_cold(build.variant));
     let longer = |a: &&Timeline, b: &&Timeline| a.wall_seconds.total_cmp(&b.wall_seconds);
     let build = cached.max_by(longer).or_else(|| builds().max_by(longer))?;
     timeline(view, build)

@@ -20,7 +20,7 @@ pub fn wall(view: &View) -> Option<Scene> {
     let ink = |cell: &Cell| {
         if view.variants[cell.variant].is_cold { Ink::Muted } else { Ink::Series(0) }
     };
-    let cold = view.cold().filter(|_| !as_rows(view));
+    let compared = !as_rows(view) && view.variants.iter().any(|variant| variant.is_cold);
     let intervals =
         view.cells.iter().any(|cell| cell.wall_seconds.is_some_and(|w| w.low.is_some()));
     let mut explanation = match (view.rounds, intervals) {
@@ -43,7 +43,7 @@ pub fn wall(view: &View) -> Option<Scene> {
     if draw_dots {
         legend.push(Entry { label: "one trial".into(), sign: Sign::Dot(Ink::Faint) });
     }
-    if cold.is_some() {
+    if compared {
         let label = "cold at the same commit".to_owned();
         legend.push(Entry { label, sign: Sign::Line(Ink::Faint) });
     }
@@ -87,7 +87,9 @@ pub fn wall(view: &View) -> Option<Scene> {
             cell.times_faster.map_or(String::new(), |ratio| format!("{:.1}×", ratio.median)),
         ]
     };
-    let reference = |commit: usize| Some(view.cell(cold?, commit)?.wall_seconds?.median);
+    let reference = |variant: usize, commit: usize| {
+        Some(view.cell(view.cold(variant)?, commit)?.wall_seconds?.median)
+    };
     let plot = Plot {
         view,
         quantity: Quantity::Seconds,
