@@ -123,7 +123,7 @@ pub fn verdict(lookup: &Lookup<'_>, totals: &SequenceTotals, trials: &[&TrialRow
         costs,
         avoided,
         hit_rate,
-        break_even_hit_rate: break_even_hit_rate(&costs, avoided, hit_rate),
+        break_even_hit_rate: break_even_hit_rate(&costs, saving, hit_rate),
         break_even_bandwidth: break_even_bandwidth(saving, bytes),
         storage: totals.last_stored(),
         stored_commits: last.map_or(0, |last| last + 1),
@@ -166,22 +166,32 @@ impl Round {
     }
 }
 
-/// The hit rate h at which what a hit gains pays for what every commit costs.
+/// The hit rate h from which the strategy pays, drawn through what was measured.
 ///
-/// Import, push and export are paid at every commit; a hit gains the step time avoided less the
-/// pull. Both are proportional to the share h of step time that hits, so with the measured share
-/// r: h = r · (import + push + export) ÷ (avoided - pull). Ours; nothing published was found.
-fn break_even_hit_rate(costs: &Costs, avoided: Nanos, hit_rate: Option<f64>) -> BreakEven<f64> {
-    let Some(hit_rate) = hit_rate else { return BreakEven::Unknown };
-    let fixed = costs.import + costs.push + costs.export;
-    let gain = avoided.saturating_sub(costs.pull);
-    if fixed.0 == 0 && (gain.0 > 0 || costs.pull.0 == 0) {
-        return BreakEven::Always;
-    }
-    if gain.0 == 0 {
+/// Import, push and export, F together, are paid at every commit, whatever hits. All else that
+/// tells cold's wall time from this one's (steps that did not run, pulls, an image export that had
+/// less to do) is taken to be proportional to the share h of step time that hits. At the measured
+/// share r that came to S + F, where S is the measured saving, so that the saving at h is
+/// (S + F) · h ÷ r - F, which is 0 at h = r · F ÷ (S + F): less than r exactly where S > 0. Ours;
+/// nothing published was found.
+fn break_even_hit_rate(
+    costs: &Costs,
+    saving: Option<Estimate>,
+    hit_rate: Option<f64>,
+) -> BreakEven<f64> {
+    // Where nothing hit, nothing tells what hits are worth.
+    let (Some(saving), Some(hit_rate)) = (saving, hit_rate.filter(|rate| *rate > 0.0)) else {
+        return BreakEven::Unknown;
+    };
+    let fixed = (costs.import + costs.push + costs.export).seconds();
+    let gain = saving.median + fixed;
+    if gain <= 0.0 {
         return BreakEven::Never;
     }
-    let rate = hit_rate * fixed.seconds() / gain.seconds();
+    if fixed == 0.0 {
+        return BreakEven::Always;
+    }
+    let rate = hit_rate * fixed / gain;
     if rate > 1.0 { BreakEven::Never } else { BreakEven::At(rate) }
 }
 
@@ -193,5 +203,56 @@ fn break_even_bandwidth(saving: Option<Estimate>, bytes: Bytes) -> BreakEven<Byt
         Some(saving) if saving.median <= 0.0 => BreakEven::Never,
         Some(_) if bytes.0 == 0 => BreakEven::Always,
         Some(saving) => BreakEven::At(Bytes((bytes.0 as f64 / saving.median) as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn costs(fixed: u64) -> Costs {
+        Costs { export: Nanos(fixed), pull: Nanos(7), ..Costs::default() }
+    }
+
+    fn saved(seconds: f64) -> Option<Estimate> {
+        pseudomedian(&[seconds])
+    }
+
+    #[test]
+    fn the_hit_rate_from_which_it_pays_lies_on_the_line_through_the_measured_one() {
+        let at = |fixed, saving, rate| break_even_hit_rate(&costs(fixed), saved(saving), rate);
+        // Of 4 s that hits gained 1 s went into the export: a quarter as many would do.
+        assert_eq!(at(1_000_000_000, 3.0, Some(0.8)), BreakEven::At(0.2));
+        assert_eq!(at(3_000_000_000, -1.0, Some(0.5)), BreakEven::At(0.75));
+        assert_eq!(at(3_000_000_000, -2.0, Some(0.5)), BreakEven::Never);
+        assert_eq!(at(3_000_000_000, -3.5, Some(0.5)), BreakEven::Never);
+        assert_eq!(at(0, 0.1, Some(0.5)), BreakEven::Always);
+        assert_eq!(at(0, -0.1, Some(0.5)), BreakEven::Never);
+        assert_eq!(at(1, 0.1, Some(0.0)), BreakEven::Unknown);
+        assert_eq!(at(1, 0.1, None), BreakEven::Unknown);
+        assert_eq!(break_even_hit_rate(&costs(1), None, Some(0.5)), BreakEven::Unknown);
+    }
+
+    proptest! {
+        #[test]
+        fn it_pays_from_less_than_was_hit_exactly_where_it_saved(
+            fixed in 0..1_000_000_000_000_u64,
+            microseconds in -1_000_000_000..1_000_000_000_i64,
+            measured in 1e-6..=1.0,
+        ) {
+            let saving = microseconds as f64 / 1e6;
+            let pays = match break_even_hit_rate(&costs(fixed), saved(saving), Some(measured)) {
+                BreakEven::Always => true,
+                BreakEven::At(rate) => {
+                    prop_assert!((0.0..=1.0).contains(&rate));
+                    rate < measured
+                }
+                BreakEven::Never => false,
+                BreakEven::Unknown => return Err(TestCaseError::fail("both are known")),
+            };
+            prop_assert_eq!(pays, saving > 0.0);
+        }
     }
 }
