@@ -375,6 +375,70 @@ fn every_miss_of_a_published_run_is_explained_and_nothing_else() {
     assert!(all.iter().all(|cost| cost.strategy != "cold"));
 }
 
+#[test]
+fn rounds_that_say_the_same_are_told_once_with_the_means_of_their_times() {
+    let dockerfile = "FROM debian\nCOPY data /data\nRUN make\n";
+    let commits = [edited(dockerfile, &[("data", "1")]), edited(dockerfile, &[("data", "2")])];
+    let steps = [("[2/3] COPY data /data", false), ("[3/3] RUN make", false)];
+    let mut trials = vec![];
+    for (round, seconds) in [4, 6, 8].into_iter().enumerate() {
+        for commit in 0..2 {
+            let mut trial = trial("local", commit, &steps);
+            trial.key.round = round as u32;
+            for vertex in &mut trial.builds[0].trace.vertices {
+                vertex.intervals[0].end = Nanos(seconds * 1_000_000_000);
+            }
+            trials.push(trial);
+        }
+    }
+    let mut recorded = recorded(&["local"], commits.into(), trials);
+    let told = |recorded: &crate::journal::Recorded| {
+        let analysis = Analysis::of(recorded);
+        let trials: Vec<TrialMisses> =
+            explain(&analysis).filter(|trial| trial.commit == 1).collect();
+        text(&trials, &analysis.header)
+    };
+    let all = told(&recorded);
+    for said in [
+        "rounds 1, 2, 3: 2 of 2 steps rebuilt, 12.00 s a round\n",
+        "line 2: [2/3] COPY data /data  6.00 s\n",
+        "and with it 1 more, 6.00 s:\n",
+    ] {
+        assert!(all.contains(said), "{said:?} in {all}");
+    }
+    // A round that met one step more says something else.
+    let vertices = &mut recorded.trials[5].builds[0].trace.vertices;
+    let mut served = vertices[0].clone();
+    (served.name, served.digest, served.cached) =
+        ("[o 2/2] RUN one".into(), "sha256:9".into(), true);
+    vertices.push(served);
+    let all = told(&recorded);
+    assert!(all.contains("rounds 1, 2: 2 of 2 steps rebuilt, 10.00 s a round\n"), "{all}");
+    assert!(all.contains("round 3: 2 of 3 steps rebuilt, 16.00 s\n"), "{all}");
+}
+
+/// The blocks of text of a page in the repository.
+fn blocks(page: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let blocks = page.split("```text\n").skip(1);
+    blocks.filter_map(|block| Some(block.split_once("```")?.0.to_owned())).collect()
+}
+
+#[test]
+fn the_documentation_shows_what_is_said_of_published_runs() {
+    let said = |run: &str, strategy: &str, commit: usize| {
+        let journal = Path::new(env!("CARGO_MANIFEST_DIR")).join(run).join("journal.jsonl");
+        let analysis = Analysis::of(&crate::journal::Recorded::read(&journal).unwrap());
+        let asked = |trial: &TrialMisses| trial.strategy == strategy && trial.commit == commit;
+        let trials: Vec<TrialMisses> = explain(&analysis).filter(asked).collect();
+        text(&trials, &analysis.header)
+    };
+    let shown = said("results/min-max/2026-11-25", "registry-min", 2);
+    assert!(blocks("README.md").contains(&shown), "{shown}");
+    let shown = said("results/jq/2026-11-25", "registry-max", 1);
+    assert!(blocks("docs/explain.md").contains(&shown), "{shown}");
+}
+
 /// A published run in which, so it is made to seem, the base image moved between two commits.
 #[test]
 fn a_base_image_that_moved_during_a_run_is_told_with_both_digests() {

@@ -130,7 +130,7 @@ pub fn of_cost(cost: &Cost, header: &Header) -> String {
     text
 }
 
-/// All of `trials` in words, those that say the same in several rounds once.
+/// All of `trials` in words, those that say the same in several rounds once, with means of their times.
 pub fn text(trials: &[TrialMisses], header: &Header) -> String {
     let mut out = String::new();
     let mut trials: Vec<&TrialMisses> = trials.iter().collect();
@@ -150,14 +150,27 @@ pub fn text(trials: &[TrialMisses], header: &Header) -> String {
             .filter(|&other| !done[other] && says_the_same(trial, trials[other]))
             .collect();
         same.iter().for_each(|&other| done[other] = true);
+        let same: Vec<&TrialMisses> = same.into_iter().map(|other| trials[other]).collect();
         let rounds: Vec<String> =
-            same.iter().map(|&other| trials[other].round.saturating_add(1).to_string()).collect();
+            same.iter().map(|trial| trial.round.saturating_add(1).to_string()).collect();
         if !out.is_empty() {
             out.push('\n');
         }
-        one(&mut out, trial, &rounds, header);
+        one(&mut out, &mean(trial, &same), &rounds, header);
     }
     out
+}
+
+/// `trial` with the mean time of each of its steps over `rounds`, which miss the same steps in the same
+/// order.
+fn mean(trial: &TrialMisses, rounds: &[&TrialMisses]) -> TrialMisses {
+    let mut mean = trial.clone();
+    for (place, miss) in mean.misses.iter_mut().enumerate() {
+        let times = rounds.iter().filter_map(|round| round.misses.get(place));
+        let times: Nanos = times.map(|miss| miss.time).sum();
+        miss.time = Nanos(times.0 / rounds.len().max(1) as u64);
+    }
+    mean
 }
 
 fn is_of_same(a: &TrialMisses, b: &TrialMisses) -> bool {
@@ -168,21 +181,21 @@ fn says_the_same(a: &TrialMisses, b: &TrialMisses) -> bool {
     let misses = |trial: &TrialMisses| -> Vec<(String, Cause)> {
         trial.misses.iter().map(|miss| (miss.step.clone(), miss.cause.clone())).collect()
     };
-    misses(a) == misses(b)
+    a.cached == b.cached && misses(a) == misses(b)
 }
 
 fn one(out: &mut String, trial: &TrialMisses, rounds: &[String], header: &Header) {
     let link = trial.link.as_ref().map(|link| format!(" over {link}")).unwrap_or_default();
     let time: Nanos = trial.misses.iter().map(|miss| miss.time).sum();
     let (missed, all) = (trial.misses.len(), trial.misses.len() + trial.cached);
-    let rounds = match rounds {
-        [round] => format!("round {round}"),
-        rounds => format!("rounds {}", rounds.join(", ")),
+    let (rounds, mean) = match rounds {
+        [round] => (format!("round {round}"), ""),
+        rounds => (format!("rounds {}", rounds.join(", ")), " a round"),
     };
     let head = format!("{}{link}, {}, {rounds}", trial.strategy, named(header, trial.commit));
     let _ = match missed {
         0 => writeln!(out, "{head}: every step came from a cache"),
-        _ => writeln!(out, "{head}: {missed} of {all} steps rebuilt, {time}"),
+        _ => writeln!(out, "{head}: {missed} of {all} steps rebuilt, {time}{mean}"),
     };
     let heads = trial.heads();
     for (place, miss) in heads {
