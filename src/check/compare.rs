@@ -105,8 +105,8 @@ fn row(place: &str, run: &str, cell: &Cell, first: Option<&Cell>) -> [String; CO
         cell.versus_cold.map_or_else(dash, share),
         cell.versus_cold.and_then(interval).unwrap_or_else(dash),
         format!("{}/{}", cell.reuse.cached, cell.reuse.steps),
-        cell.pulled().to_string(),
-        cell.pushed().to_string(),
+        cell.pulled.to_string(),
+        cell.pushed.to_string(),
         ratio.unwrap_or_else(dash),
         range.map_or_else(dash, |(low, high)| format!("{low:.2} – {high:.2}")),
     ]

@@ -46,8 +46,8 @@ fn section<'a>(analysis: &Analysis, cells: impl Iterator<Item = &'a Cell>) -> St
             if intervals { cell.wall.map_or("–".into(), interval) } else { range(cell) },
             cell.versus_cold.map_or("–".into(), |paired| format!("{:.2} ×", paired.ratio.median)),
             or_dash(format!("{}/{}", cell.reuse.cached, cell.reuse.steps)),
-            or_dash(cell.pulled().to_string()),
-            or_dash(cell.pushed().to_string()),
+            or_dash(cell.pulled.to_string()),
+            or_dash(cell.pushed.to_string()),
         ]);
     }
     aligned(&rows, 2)

@@ -29,4 +29,4 @@ pub use view::{
     TrialView, VertexView,
 };
 // What a trial's traffic is counted in is part of its record.
-pub use crate::registry::{Count, Direction, Kind};
+pub use crate::registry::{Direction, Kind};

@@ -1,6 +1,6 @@
 //! One strategy at one commit over one link: its rounds as estimates.
 
-use crate::journal::{Count, Direction, Kind, Outcome};
+use crate::journal::{Direction, Outcome};
 use crate::units::{Bytes, Nanos};
 
 use super::lookup::Lookup;
@@ -9,7 +9,6 @@ use super::phases::Phases;
 use super::reuse::Reuse;
 use super::row::{StepRow, StepState, TrialRow};
 use super::statistics::{Bootstrap, Estimate, Outlier, Paired, median, outliers, pseudomedian};
-use super::traffic::Traffic;
 
 /// The trials of one commit under one strategy over one link.
 ///
@@ -39,8 +38,10 @@ pub struct Cell {
     pub avoided: Option<Estimate>,
     /// Medians over the rounds whose images' layers are known.
     pub layers: Option<LayerReuse>,
-    /// Medians.
-    pub traffic: Traffic,
+    /// The median of what each round pulled in all.
+    pub pulled: Bytes,
+    /// The median of what each round pushed in all.
+    pub pushed: Bytes,
     /// Cold's wall time ÷ this one's, paired within rounds; absent for cold itself.
     pub versus_cold: Option<Paired>,
     /// Cold's wall time - this one's in seconds, paired within rounds; absent for cold itself.
@@ -103,14 +104,6 @@ pub struct LayerReuse {
 }
 
 impl Cell {
-    pub fn pulled(&self) -> Bytes {
-        self.traffic.bytes(Direction::Pull)
-    }
-
-    pub fn pushed(&self) -> Bytes {
-        self.traffic.bytes(Direction::Push)
-    }
-
     /// The steps that not every round treated alike.
     pub fn flaky(&self) -> impl Iterator<Item = &CellStep> {
         self.steps.iter().filter(|step| step.flaky())
@@ -156,7 +149,8 @@ pub fn cell(lookup: &Lookup<'_>, trials: &[usize], bootstrap: &mut Bootstrap) ->
             .unwrap_or_default(),
         avoided: bootstrap.median(&avoided),
         layers: layers(lookup, &rows),
-        traffic: Traffic::from_fn(|direction, kind| median_count(&rows, direction, kind)),
+        pulled: median_bytes(&rows, Direction::Pull),
+        pushed: median_bytes(&rows, Direction::Push),
         versus_cold: Paired::of(&pairs),
         saving: pseudomedian(&savings),
         failed_imports: rows
@@ -187,13 +181,8 @@ fn median_phases(rows: &[&TrialRow]) -> Phases {
     Phases::from_fn(|phase| Nanos(median_of(phases.iter().map(|phases| phases.get(phase).0))))
 }
 
-fn median_count(rows: &[&TrialRow], direction: Direction, kind: Kind) -> Count {
-    let counts = || rows.iter().map(|row| row.traffic.get(direction, kind));
-    Count {
-        requests: median_of(counts().map(|count| count.requests)),
-        bytes: Bytes(median_of(counts().map(|count| count.bytes.0))),
-        time: Nanos(median_of(counts().map(|count| count.time.0))),
-    }
+fn median_bytes(rows: &[&TrialRow], direction: Direction) -> Bytes {
+    Bytes(median_of(rows.iter().map(|row| row.traffic.bytes(direction).0)))
 }
 
 fn steps(rows: &[&TrialRow]) -> Vec<CellStep> {
@@ -251,4 +240,44 @@ fn layer_reuse(parent: &TrialRow, row: &TrialRow) -> Option<LayerReuse> {
         }
     }
     (reuse.all.0 > 0).then_some(reuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::journal::{Direction, Kind, Recorded};
+    use crate::measure::Analysis;
+    use crate::units::Bytes;
+
+    #[test]
+    fn what_rounds_moved_is_the_median_of_their_sums_whatever_kind_it_was_of() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let journal = root.join("results/jq/2026-11-25-debug/journal.jsonl");
+        let mut recorded = Recorded::read(&journal).unwrap();
+        let flow = recorded.trials.iter().find_map(|trial| trial.metered.flows.first()).unwrap();
+        let flow = |direction, kind, bytes| {
+            let mut flow = flow.clone();
+            (flow.direction, flow.kind, flow.count.bytes) = (direction, kind, Bytes(bytes));
+            flow
+        };
+        let first = &recorded.trials[0];
+        let kinds = [Kind::Layer, Kind::Cache, Kind::Config].into_iter().zip(0..);
+        let trials = kinds.map(|(kind, round)| {
+            let mut trial = first.clone();
+            trial.key.round = round;
+            trial.metered.flows = vec![
+                flow(Direction::Pull, kind, 10_000_000),
+                flow(Direction::Push, kind, u64::from(round)),
+            ];
+            trial
+        });
+        recorded.trials = trials.collect();
+        let analysis = Analysis::of(&recorded);
+        let cell = &analysis.cells[0];
+        assert_eq!(
+            (cell.samples.len(), cell.pulled, cell.pushed),
+            (3, Bytes(10_000_000), Bytes(1))
+        );
+    }
 }

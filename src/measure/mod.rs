@@ -33,6 +33,6 @@ pub use reuse::{Reuse, StepUse, reuse, steps};
 pub use row::{BuildRow, StepRow, StepState, TrialRow};
 pub use sequence::SequenceTotals;
 pub use statistics::median;
-pub use traffic::{DIRECTIONS, KINDS, Traffic};
+pub use traffic::Traffic;
 pub use verdict::{BreakEven, Costs, Verdict};
 pub use warning::{Place, Warning};

@@ -104,7 +104,7 @@ mod tests {
             assert_eq!((overall.rounds, overall.commits), (1, 4));
             let wall: f64 = cells.iter().map(|cell| cell.wall.unwrap().median).sum();
             assert!((overall.wall.unwrap().median - wall / 4.0).abs() < 1e-9);
-            let pulled: u64 = cells.iter().map(|cell| cell.pulled().0).sum();
+            let pulled: u64 = cells.iter().map(|cell| cell.pulled.0).sum();
             assert_eq!(overall.pulled.0, pulled / 4);
             let (cached, steps) = cells
                 .iter()

@@ -3,7 +3,7 @@
 //! A step that a later build of the same trial meets again, cached by the earlier one, says nothing
 //! about the strategy, so the first build in which a step appears decides whether it was reused.
 
-use crate::journal::{BuildView, Count, TrialView, VertexView};
+use crate::journal::{BuildView, TrialView, VertexView};
 use crate::units::Bytes;
 
 use super::names::Names;
@@ -40,8 +40,7 @@ pub fn reduce(
     }
     let mut traffic = Traffic::default();
     for flow in &trial.metered.flows {
-        let count = Count { requests: flow.requests, bytes: flow.bytes, time: flow.time };
-        traffic.add(flow.direction, flow.kind, count);
+        traffic.add(flow.direction, flow.bytes);
     }
     TrialRow {
         round: trial.round,

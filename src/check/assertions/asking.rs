@@ -31,8 +31,8 @@ impl<'a> Asking<'a> {
             _ if self.cell.samples.is_empty() => self.not_built(),
             (Wanted::Steps, _) => return self.steps(rule, subject),
             (Wanted::Reuse(share, patterns), _) => self.reuse(share, &patterns),
-            (Wanted::Bytes(most), Rule::MaxPulled) => bytes(most, Some(self.cell.pulled())),
-            (Wanted::Bytes(most), Rule::MaxPushed) => bytes(most, Some(self.cell.pushed())),
+            (Wanted::Bytes(most), Rule::MaxPulled) => bytes(most, Some(self.cell.pulled)),
+            (Wanted::Bytes(most), Rule::MaxPushed) => bytes(most, Some(self.cell.pushed)),
             (Wanted::Bytes(most), _) => bytes(most, self.stored()),
             (Wanted::Ratio(most), _) => self.ratio(most),
         };

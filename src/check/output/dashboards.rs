@@ -80,8 +80,8 @@ fn numbers(cell: &Cell) -> Vec<Number> {
         let share = cell.reuse.cached as f64 / cell.reuse.steps as f64;
         found.push(number("reuse", "share", share));
     }
-    found.push(number("pulled", "bytes", cell.pulled().0 as f64));
-    found.push(number("pushed", "bytes", cell.pushed().0 as f64));
+    found.push(number("pulled", "bytes", cell.pulled.0 as f64));
+    found.push(number("pushed", "bytes", cell.pushed.0 as f64));
     found
 }
 
