@@ -1,5 +1,6 @@
 //! `cachefrom explain`: why steps were rebuilt, from a journal.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
@@ -10,6 +11,9 @@ use super::{Exit, journal_path};
 use crate::explain::{self, TrialMisses, advice, costs, explain};
 use crate::measure::Analysis;
 use crate::units::Nanos;
+
+/// So many steps are listed where none matches.
+const MOST_STEPS: usize = 20;
 
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -43,6 +47,8 @@ pub enum ExplainError {
     NoSuchCommit { journal: String, asked: String, known: String },
     #[error("{journal} has no strategy {asked:?}; it has: {known}")]
     NoSuchStrategy { journal: String, asked: String, known: String },
+    #[error("{journal} has no step that matches {asked:?}; it has:\n{known}")]
+    NoSuchStep { journal: String, asked: String, known: String },
     #[error("cannot read the Dockerfile {}", path.display())]
     Dockerfile { path: PathBuf, source: std::io::Error },
     #[error("--step {pattern:?} is not a pattern: {source}")]
@@ -65,6 +71,31 @@ pub fn known_strategies(
     }
 }
 
+/// Refuses a pattern that no step of the journal matches.
+fn known_step(
+    asked: &str,
+    step: &GlobMatcher,
+    journal: &Path,
+    analysis: &Analysis,
+) -> Result<(), ExplainError> {
+    let trials = analysis.trials.iter();
+    let steps: BTreeSet<&str> =
+        trials.flat_map(|trial| trial.steps.iter().map(|step| analysis.text(step.name))).collect();
+    if steps.is_empty() || steps.iter().any(|name| step.is_match(name)) {
+        return Ok(());
+    }
+    let mut known: Vec<String> =
+        steps.iter().take(MOST_STEPS).map(|name| format!("  {}", explain::brief(name))).collect();
+    if steps.len() > MOST_STEPS {
+        known.push(format!("  and {} more", steps.len() - MOST_STEPS));
+    }
+    Err(ExplainError::NoSuchStep {
+        journal: journal.display().to_string(),
+        asked: asked.to_owned(),
+        known: known.join("\n"),
+    })
+}
+
 /// Prints the explanation.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let path = journal_path(&args.journal);
@@ -76,6 +107,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         super::say(
             "note: this journal holds no Dockerfile, as those of older releases and saved baselines, so nothing can be explained",
         );
+    } else if trials.is_empty() && args.step.is_some() {
+        super::say("note: no step that was asked for was rebuilt");
     }
     match args.format {
         Form::Json => {
@@ -160,6 +193,9 @@ impl Wanted {
                 .map_err(|source| ExplainError::Pattern { pattern: pattern.clone(), source })
         };
         let step = args.step.as_ref().map(glob).transpose()?;
+        if let (Some(asked), Some(step)) = (&args.step, &step) {
+            known_step(asked, step, path, analysis)?;
+        }
         Ok(Self { commit, strategies: args.strategy.clone(), step })
     }
 

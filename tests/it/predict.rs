@@ -100,6 +100,12 @@ fn what_is_not_there_is_named() {
     let commit = refused(&["explain", &journal, "--commit", "9"]);
     assert!(commit.contains("no commit \"9\"") && commit.contains("  2 edit one data file"));
     assert!(refused(&["explain", &journal, "--step", "[z"]).contains("is not a pattern"));
+    let step = refused(&["explain", &journal, "--step", "NOSUCH*"]);
+    assert!(step.contains("no step that matches \"NOSUCH*\"; it has:\n  [builder 2/7] "), "{step}");
+    let served = ["explain", &journal, "--commit", "3", "--strategy", "local", "--step", "*COPY*"];
+    let served = cachefrom(&served);
+    assert_eq!((served.status.code(), &*text(&served.stdout)), (Some(0), ""));
+    assert!(text(&served.stderr).contains("no step that was asked for was rebuilt"));
     let old = root().join("results/jq/2026-11-25-debug");
     let output = cachefrom(&["explain", old.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0));
