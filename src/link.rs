@@ -119,6 +119,26 @@ impl fmt::Display for LinkProfile {
     }
 }
 
+impl LinkProfile {
+    /// What it does, as people read it: `20 ms latency, 200 Mbit/s down, 50 Mbit/s up`.
+    pub fn words(&self) -> String {
+        let latency = format!("{} ms latency", self.latency.0 as f64 / 1e6);
+        let latency = (self.latency.0 > 0).then_some(latency);
+        let rates = [(self.down, "down"), (self.up, "up")];
+        let rates = rates.into_iter().filter_map(|(bits, way)| {
+            let bits = bits? as f64;
+            let (factor, unit) = match bits {
+                1e9.. => (1e9, "Gbit/s"),
+                1e6.. => (1e6, "Mbit/s"),
+                _ => (1e3, "kbit/s"),
+            };
+            Some(format!("{} {unit} {way}", bits / factor))
+        });
+        let words: Vec<String> = latency.into_iter().chain(rates).collect();
+        if words.is_empty() { "no limit".into() } else { words.join(", ") }
+    }
+}
+
 fn properties(text: &str) -> Result<LinkProfile, LinkError> {
     let mut profile = LinkProfile { name: text.into(), latency: Nanos(0), down: None, up: None };
     for property in text.split(',') {
@@ -172,6 +192,15 @@ mod tests {
         for (name, ..) in NAMED {
             name.parse::<LinkProfile>().unwrap();
         }
+    }
+
+    #[test]
+    fn what_a_link_does_is_told_in_words() {
+        let words = |text: &str| text.parse::<LinkProfile>().unwrap().words();
+        assert_eq!(words("home"), "20 ms latency, 200 Mbit/s down, 50 Mbit/s up");
+        assert_eq!(words("latency=500us,up=1.5Gbit"), "0.5 ms latency, 1.5 Gbit/s up");
+        assert_eq!(words("down=64kbit"), "64 kbit/s down");
+        assert_eq!(words("latency=0ms"), "no limit");
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub fn totals(lookup: &Lookup<'_>, place: (usize, usize), trials: &[&TrialRow]) 
     for round in rounds.into_values() {
         let built: BTreeMap<usize, &TrialRow> =
             round.into_iter().filter(|row| row.built()).map(|row| (row.commit, row)).collect();
-        let last = built.last_key_value().map_or(0, |(commit, _)| *commit);
+        // A round of nothing but failures tells no time and no size.
+        let Some(last) = built.last_key_value().map(|(commit, _)| *commit) else { continue };
         let (mut time, mut stored) = (Nanos(0), Bytes(0));
         for (commit, (times, stores)) in by_commit.iter_mut().enumerate() {
             match built.get(&commit) {

@@ -3,10 +3,12 @@
 //! GitHub's dialect. Whatever comes from a scenario is escaped, so that a commit message can
 //! neither break a table nor mention anybody.
 
+use std::collections::BTreeSet;
+
 use super::chart::Chart;
 use super::paint::escape;
 use super::view::{Cell, Estimate, Overall, View};
-use super::words::{bytes, percent, seconds};
+use super::words::{bytes, counted, percent, seconds};
 
 /// More rows than this are folded away.
 const MOST_OPEN: usize = 40;
@@ -57,20 +59,33 @@ pub fn markdown(view: &View, charts: Option<(&str, &[Chart])>) -> String {
     text
 }
 
-/// `jq: 60 trials in 2 rounds, made by cachefrom 0.1.0`
+/// `jq: 60 trials in 2 rounds, 5 commits × 6 strategies over slow, reported by cachefrom 0.1.0`
 pub fn summary(view: &View) -> String {
-    let plural = |count: usize, word: &str| {
-        if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+    let strategies: BTreeSet<&str> = view.variants.iter().map(|v| v.strategy.as_str()).collect();
+    let links: BTreeSet<&Option<String>> = view.variants.iter().map(|v| &v.link).collect();
+    let over = match (links.len(), links.first().copied()) {
+        (1, Some(Some(link))) => format!(" over {link}"),
+        (0 | 1, _) => String::new(),
+        (several, _) => format!(" × {several} links"),
     };
     format!(
-        "{}: {} in {}, {} × {}, reported by {}",
+        "{}: {} in {}, {} × {}{over}, reported by {}",
         view.scenario,
-        plural(view.trials, "trial"),
-        plural(view.rounds, "round"),
-        plural(view.commits.len(), "commit"),
-        plural(view.variants.len(), "strategy").replace("strategys", "strategies"),
+        counted(view.trials, "trial", "trials"),
+        counted(view.rounds, "round", "rounds"),
+        counted(view.commits.len(), "commit", "commits"),
+        counted(strategies.len(), "strategy", "strategies"),
         view.generator
     )
+}
+
+/// What the numbers of strategies side by side are of, as a clause.
+pub fn averaged(view: &View, commits: usize) -> String {
+    match (view.without_first(), commits) {
+        (false, _) => "Of the only commit".into(),
+        (true, 1) => "Of the only commit after the first".into(),
+        (true, commits) => format!("Means of the {commits} commits after the first"),
+    }
 }
 
 /// One picture that follows the reader's colour scheme.
@@ -93,7 +108,7 @@ fn overall(view: &View) -> String {
         let numbers = overall_numbers(overall).join(" | ");
         table.push_str(&format!("| {} | {numbers} |\n", escaped(&variant.name)));
     }
-    format!("{table}\nMeans of the {commits} commits after the first.\n\n")
+    format!("{table}\n{}.\n\n", averaged(view, commits))
 }
 
 /// Wall time and reuse, bytes pulled and pushed a commit, bytes in the registry.
@@ -232,9 +247,15 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::journal::{Outcome, Recorded};
+    use crate::measure::Analysis;
     use crate::report::chart::charts;
     use crate::report::example::{Size, example};
+    use crate::report::html;
+    use crate::report::view::Fact;
 
     #[test]
     fn a_report_of_one_trial_reads_so() {
@@ -255,5 +276,96 @@ mod tests {
         view.commits[0].message = "a | b\n# <script> @somebody `x`".into();
         let text = markdown(&view, None);
         assert!(text.contains("1 a \\| b \\# &lt;script&gt; @<!-- -->somebody \\`x\\`"), "{text}");
+    }
+
+    fn of(run: &str, change: impl FnOnce(&mut Recorded)) -> View {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("results").join(run);
+        let mut recorded = Recorded::read(&root.join("journal.jsonl")).unwrap();
+        change(&mut recorded);
+        View::of(&Analysis::of(&recorded))
+    }
+
+    #[test]
+    fn links_are_counted_apart_from_strategies_and_a_single_one_is_named() {
+        let both = of("jq/2026-11-25-links", |_| ());
+        assert!(
+            summary(&both).contains(", 5 commits × 6 strategies × 2 links, "),
+            "{}",
+            summary(&both)
+        );
+        let slow = of("jq/2026-11-25-links", |recorded| {
+            recorded.trials.retain(|trial| trial.key.link.as_deref() == Some("slow"));
+        });
+        assert!(
+            summary(&slow).contains(", 5 commits × 6 strategies over slow, "),
+            "{}",
+            summary(&slow)
+        );
+        for (view, links) in [(both, vec!["link ci", "link slow"]), (slow, vec!["link slow"])] {
+            let told: Vec<&Fact> =
+                view.environment.iter().filter(|fact| fact.name.starts_with("link ")).collect();
+            assert_eq!(told.iter().map(|fact| &fact.name).collect::<Vec<_>>(), links);
+            let words = "20 ms latency, 160 Mbit/s down, 160 Mbit/s up";
+            assert_eq!(told[told.len() - 1].value, words);
+            assert!(markdown(&view, None).contains(words));
+            assert!(html(&view, &[]).unwrap().contains(words));
+        }
+    }
+
+    #[test]
+    fn where_and_how_builders_ran_is_told() {
+        let view = of("jq/2026-11-25-debug", |recorded| {
+            let about = &mut recorded.header.environment;
+            about.builder = "buildkitd://here".into();
+            (about.platform, about.network) = ("linux/arm64".into(), "host".into());
+        });
+        let told = |name: &str| {
+            view.environment.iter().find(|fact| fact.name == name).map(|fact| fact.value.as_str())
+        };
+        let told = ["builder", "platform", "network of RUN"].map(told);
+        assert_eq!(told, [Some("buildkitd://here"), Some("linux/arm64"), Some("host")]);
+    }
+
+    #[test]
+    fn what_numbers_per_commit_are_of_is_told_of_one_commit_and_of_several() {
+        let commits = |count: usize| {
+            let view = of("jq/2026-11-25-debug", |recorded| {
+                recorded.header.commits.truncate(count);
+                recorded.trials.retain(|trial| trial.key.commit < count);
+            });
+            markdown(&view, None) + &html(&view, &[]).unwrap()
+        };
+        let cases = [
+            (1, "Of the only commit", "Of the only commit, medians over rounds"),
+            (2, "Of the only commit after the first", "Per commit after the first, medians"),
+            (3, "Means of the 2 commits after the first", "Per commit after the first, medians"),
+        ];
+        for (count, side_by_side, verdicts) in cases {
+            let text = commits(count);
+            for said in
+                [&format!("\n{side_by_side}.\n"), &format!(">{side_by_side}, medians"), verdicts]
+            {
+                assert!(text.contains(said), "{count}: {said}");
+            }
+            assert_eq!(text.contains("after the first"), count > 1);
+        }
+    }
+
+    #[test]
+    fn a_measured_zero_is_no_dash() {
+        let view = of("jq/2026-11-25-debug", |_| ());
+        let cold = markdown(&view, None);
+        let cold = cold.lines().find(|line| line.starts_with("| 1 ") && line.contains("| cold |"));
+        assert!(cold.unwrap().ends_with("| 0 B |"), "{cold:?}");
+        let failed = of("jq/2026-11-25-debug", |recorded| {
+            for trial in &mut recorded.trials {
+                trial.outcome = Outcome::Broken { message: "no engine".into() };
+                trial.builds.clear();
+            }
+        });
+        for text in [markdown(&failed, None), html(&failed, &[]).unwrap()] {
+            let zeros = ["| 0 B", "| 0 ms", ">0 B<", ">0 ms<"];
+            assert!(zeros.iter().all(|zero| !text.contains(zero)), "{text}");
+        }
     }
 }

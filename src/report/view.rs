@@ -297,6 +297,12 @@ impl View {
         (measured.len() > 1).then_some((commits, measured))
     }
 
+    /// Whether numbers per commit leave out the first, which has nothing to import. Where it is the only
+    /// one, they are of it.
+    pub fn without_first(&self) -> bool {
+        self.commits.len() > 1
+    }
+
     /// Place of what `variant` is compared with: cold over the same link.
     pub fn cold(&self, variant: usize) -> Option<usize> {
         let link = &self.variants.get(variant)?.link;

@@ -13,7 +13,12 @@ pub fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-/// `1.2 MB`, or a dash for nothing.
+/// `1.2 MB`.
 pub fn bytes(bytes: u64) -> String {
-    if bytes == 0 { "–".into() } else { Bytes(bytes).to_string() }
+    Bytes(bytes).to_string()
+}
+
+/// `1 commit`, `2 commits`.
+pub fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }

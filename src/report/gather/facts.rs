@@ -14,6 +14,9 @@ pub fn environment(analysis: &Analysis) -> Vec<Fact> {
     let targets = header.targets.join(", ");
     let facts = [
         ("engine", about.engine.clone()),
+        ("builder", about.builder.clone()),
+        ("platform", about.platform.clone()),
+        ("network of RUN", about.network.clone()),
         ("registry", about.registry.as_ref().map_or_else(String::new, |it| it.repository.clone())),
         ("storage driver", about.storage_driver.clone()),
         ("kernel", about.kernel.clone()),
@@ -34,6 +37,10 @@ pub fn environment(analysis: &Analysis) -> Vec<Fact> {
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| Fact { name: name.into(), value })
         .collect();
+    let played = |name: &String| analysis.links.iter().flatten().any(|link| link == name);
+    for link in header.links.iter().filter(|link| played(&link.name)) {
+        facts.push(Fact { name: format!("link {}", link.name), value: link.words() });
+    }
     for image in &header.images {
         let digest: String = image.digest.chars().take(19).collect();
         let value = format!("{digest} from {}", image.source);

@@ -1,8 +1,10 @@
 //! The tables of the page. A cell's `data-value` is what its column sorts by.
 
-use super::super::markdown::{numbered as listed, numbers, overall_numbers, with_interval};
+use super::super::markdown::{
+    averaged, numbered as listed, numbers, overall_numbers, with_interval,
+};
 use super::super::paint::escape;
-use super::super::view::{Verdict, View};
+use super::super::view::{Variant, Verdict, View};
 use super::super::words::{bytes, percent, seconds};
 
 /// More rows than this make a page slow; the rest is in `report.json`.
@@ -80,18 +82,19 @@ pub fn verdicts(view: &View) -> String {
     for (place, (variant, verdict)) in judged().enumerate() {
         table.row("");
         table.numbered(place, &variant.name);
-        verdict_numbers(&mut table, verdict);
+        verdict_numbers(&mut table, variant, verdict);
         table.end();
     }
     text.push_str(&table.finish());
-    text.push_str(
-        "<p class=\"muted\">Per commit after the first, medians over rounds. Import, pull, push and \
-         export are what the cache cost; step time avoided is what it gave.</p>\n",
-    );
+    let of = if view.without_first() { "Per commit after the first" } else { "Of the only commit" };
+    text.push_str(&format!(
+        "<p class=\"muted\">{of}, medians over rounds. Import, pull, push and \
+         export are what the cache cost; step time avoided is what it gave.</p>\n"
+    ));
     text
 }
 
-fn verdict_numbers(table: &mut Table, verdict: &Verdict) {
+fn verdict_numbers(table: &mut Table, variant: &Variant, verdict: &Verdict) {
     let dash = || "–".to_owned();
     let saving = verdict.saving_seconds;
     let shown = saving.map_or_else(dash, |saving| with_interval(saving, seconds));
@@ -108,13 +111,15 @@ fn verdict_numbers(table: &mut Table, verdict: &Verdict) {
         verdict.export_seconds,
     ];
     for time in times {
-        table.number(&seconds(time), Some(time));
+        let time = saving.map(|_| time);
+        table.number(&time.map_or_else(dash, seconds), time);
     }
     let shown = verdict.hit_rate.map_or_else(dash, percent);
     table.number(&shown, verdict.hit_rate);
     table.number(&verdict.break_even_hit_rate, verdict.break_even_hit_share);
     table.number(&verdict.break_even_bandwidth, verdict.break_even_bytes_per_second);
-    table.number(&bytes(verdict.storage_bytes), Some(verdict.storage_bytes as f64));
+    let stored = variant.stored_bytes.iter().any(Option::is_some).then_some(verdict.storage_bytes);
+    table.number(&stored.map_or_else(dash, bytes), stored.map(|bytes| bytes as f64));
 }
 
 /// One row a strategy: time, reuse, bytes and storage over all commits. Nothing where there is only
@@ -143,9 +148,11 @@ pub fn overall(view: &View) -> String {
         table.end();
     }
     let mut text = table.finish();
+    let of = averaged(view, commits);
+    let them = if commits == 1 { "it" } else { "them all" };
     text.push_str(&format!(
-        "<p class=\"muted\">Means of the {commits} commits after the first, medians over the rounds that \
-         built them all; the registry's size is that after the last commit.</p>\n"
+        "<p class=\"muted\">{of}, medians over the rounds that built {them}; the registry's size is \
+         that after the last commit.</p>\n"
     ));
     text
 }
