@@ -146,6 +146,7 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
         scenario_sha256: String::new(),
         seed: 1,
         rounds: u32::try_from(trials.div_ceil(each)).unwrap_or(u32::MAX),
+        part: None,
         strategies,
         skipped: vec![],
         commits: commits.collect(),

@@ -224,6 +224,7 @@ pub(crate) mod tests {
             scenario_sha256: String::new(),
             seed: 1,
             rounds: 1,
+            part: None,
             strategies: vec![],
             skipped: vec![],
             commits: vec![],

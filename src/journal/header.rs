@@ -19,6 +19,9 @@ pub struct Header {
     /// Shuffles the strategies of each round.
     pub seed: u64,
     pub rounds: u32,
+    /// The part of the run that was played, as `--partition` names it; absent where it was the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     pub strategies: Vec<Strategy>,
     pub skipped: Vec<Skipped>,
     pub commits: Vec<CommitRecord>,

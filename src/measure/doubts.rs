@@ -32,7 +32,8 @@ pub fn of_trials(header: &Header, links: usize, trials: &mut Vec<TrialRow>) -> V
         .into_iter()
         .fold(header.rounds as usize, usize::saturating_mul);
     if trials.len() < announced {
-        warnings.push(Warning::Missing { trials: announced - trials.len() });
+        warnings
+            .push(Warning::Missing { trials: announced - trials.len(), part: header.part.clone() });
     }
     warnings
 }

@@ -35,8 +35,9 @@ pub enum Warning {
     Repeated { trials: usize },
     /// Trials of a commit that the header does not name; they are left out.
     UnknownCommit { trials: usize },
-    /// Trials that the header promises and the journal lacks.
-    Missing { trials: usize },
+    /// Trials that the header promises and the journal lacks; where it is of a part of the run, others
+    /// may have them.
+    Missing { trials: usize, part: Option<String> },
     /// The last line was cut and is left out.
     Cut,
     /// The run was interrupted, or never ended.
@@ -128,8 +129,11 @@ impl fmt::Display for Warning {
             Self::UnknownCommit { trials } => {
                 write!(f, "{trials} trials are of commits that the header does not name; left out")
             }
-            Self::Missing { trials } => {
+            Self::Missing { trials, part: None } => {
                 write!(f, "{trials} trials that the header announces are not in the journal")
+            }
+            Self::Missing { trials, part: Some(part) } => {
+                write!(f, "part {part} of a run: {trials} of its trials are left to the others")
             }
             Self::Cut => f.write_str("the journal's last line was cut and is left out"),
             Self::SeveralBuilders { builders, engines } => {

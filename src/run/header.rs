@@ -30,6 +30,7 @@ pub fn open_journal(
         scenario_sha256: environment::sha256_of(&setup.loaded.path),
         seed: setup.options.seed,
         rounds: setup.options.rounds,
+        part: setup.options.partition.map(|partition| partition.to_string()),
         strategies: played.strategies.iter().map(Strategy::without_credentials).collect(),
         skipped: played.skipped,
         commits: setup.history.commits()[..played.commits]
@@ -76,6 +77,7 @@ fn differences(before: &Header, now: &Header) -> Vec<String> {
         [] => "the last stage".to_owned(),
         targets => targets.join(", "),
     };
+    let part = |header: &Header| header.part.clone().unwrap_or_else(|| "the whole".to_owned());
     let words = [
         ("the builder", kind_of(&old.builder), kind_of(&new.builder)),
         ("the engine", old.engine.clone(), new.engine.clone()),
@@ -85,6 +87,7 @@ fn differences(before: &Header, now: &Header) -> Vec<String> {
         ("the CPU", processor(old), processor(new)),
         ("the registry", registry(old), registry(new)),
         ("what is built", targets(before), targets(now)),
+        ("the part of the run", part(before), part(now)),
         ("the default branch", before.default_branch.clone(), now.default_branch.clone()),
     ];
     let images = now.images.iter().filter_map(|image| {

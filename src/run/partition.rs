@@ -6,6 +6,7 @@
 //! strategy moves no other. A part may be left without any sequence: its journal is empty, and
 //! `merge` takes it like the others.
 
+use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
@@ -25,6 +26,16 @@ pub struct Partition {
 enum By {
     Slice,
     Hash,
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            By::Slice => "slice",
+            By::Hash => "hash",
+        };
+        write!(f, "{by}:{}/{}", self.part, self.parts)
+    }
 }
 
 impl FromStr for Partition {
@@ -72,6 +83,13 @@ mod tests {
 
     fn part(text: &str) -> Partition {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_part_is_written_as_it_is_read() {
+        for text in ["slice:1/3", "hash:7/7"] {
+            assert_eq!(part(text).to_string(), text);
+        }
     }
 
     #[test]

@@ -349,8 +349,14 @@ fn parts_are_joined_and_mixed_machines_or_doubles_are_refused() {
             Line::Trial(trial) => trial.key.round == round,
             _ => true,
         };
-        recorded(&lines.iter().filter(of_round).cloned().collect::<Vec<_>>())
+        let mut part = recorded(&lines.iter().filter(of_round).cloned().collect::<Vec<_>>());
+        part.header.part = Some(format!("slice:{}/2", round + 1));
+        part
     };
+    let told = |run: &Recorded| {
+        Analysis::of(run).warnings.iter().any(|w| w.to_string().contains("part slice"))
+    };
+    assert!(told(&part(0)));
     let named = |part: Recorded, name: &str| (PathBuf::from(name), part);
     let (header, trials, end) = merged(&[named(part(1), "b"), named(part(0), "a")], false).unwrap();
     let joined = recorded(
@@ -359,6 +365,7 @@ fn parts_are_joined_and_mixed_machines_or_doubles_are_refused() {
             .chain([Line::End(end)])
             .collect::<Vec<_>>(),
     );
+    assert!(!told(&joined));
     let keys = |run: &Recorded| run.trials.iter().map(|t| t.key.clone()).collect::<Vec<_>>();
     let mut whole = keys(&recorded(&lines));
     whole.sort();

@@ -23,7 +23,7 @@ assert = [{ strategies = ["registry-*"], max-pulled = "50 MB", max-cache-size = 
 
 const ORDER: [&str; 3] = ["COPY lock .\n", "RUN cp lock installed\n", "COPY . .\n"];
 
-fn tree(folder: &Path, order: [usize; 3]) {
+pub fn tree(folder: &Path, order: [usize; 3]) {
     std::fs::create_dir_all(folder.join("app")).unwrap();
     let instructions: String = order.into_iter().map(|place| ORDER[place]).collect();
     let dockerfile = format!("FROM busybox\nWORKDIR /src\n{instructions}RUN cat main.c > made\n");
@@ -79,6 +79,12 @@ fn a_ruined_cache_ends_in_exit_3_with_step_line_and_junit_and_its_repair_in_exit
     assert_eq!(left_behind(temporary.path()), Vec::<String>::new());
 }
 
+/// The blocks of `document` that are written in `language`.
+pub fn blocks<'d>(document: &'d str, language: &str) -> impl Iterator<Item = &'d str> {
+    let blocks: Vec<&str> = document.split(&format!("```{language}\n")).skip(1).collect();
+    blocks.into_iter().map(|block| block.split("```").next().unwrap())
+}
+
 #[test]
 fn every_shell_command_of_the_ci_document_works_in_its_order() {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci.md");
@@ -89,10 +95,8 @@ fn every_shell_command_of_the_ci_document_works_in_its_order() {
     std::fs::rename(folder.join("tiny.toml"), folder.join("scenario.toml")).unwrap();
     let programs = Path::new(env!("CARGO_BIN_EXE_cachefrom")).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    let blocks = document.split("```sh\n").skip(1);
-    let lines = blocks.flat_map(|block| block.split("```").next().unwrap().lines());
     let mut commands = 0;
-    for line in lines {
+    for line in blocks(&document, "sh").flat_map(str::lines) {
         let output = Command::new("sh")
             .args(["-ec", line])
             .current_dir(&folder)

@@ -72,6 +72,7 @@ fn header(rounds: u32) -> Header {
         scenario_sha256: "00".into(),
         seed: 1,
         rounds,
+        part: None,
         strategies: built_in().iter().filter(|s| played(&s.name)).cloned().collect(),
         skipped: vec![],
         links: vec![],

@@ -32,3 +32,4 @@ mod report; // journals as reports
 mod replay; // commits of real repositories
 mod secrets; // what builds mount and nothing keeps
 mod traps; // known traps of build caches, and why steps miss in them
+mod workflows; // the workflows of docs/ci.md, played
