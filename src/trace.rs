@@ -63,6 +63,11 @@ impl Vertex {
         is_from(&self.name)
     }
 
+    /// See [`is_link`].
+    pub fn is_link(&self) -> bool {
+        is_link(&self.name)
+    }
+
     /// See [`is_met`].
     pub fn is_met(&self) -> bool {
         is_met(self.cached, &self.intervals)
@@ -90,6 +95,24 @@ pub fn is_from(name: &str) -> bool {
     bracketed(name).is_some_and(|(_, text)| text.starts_with("FROM "))
 }
 
+/// Whether a step is the second half of a `COPY --link` or `ADD --link`: it lays what the first half
+/// copied onto what stands above (buildkit `dockerfile2llb/convert_copy.go`, `dispatchCopy`).
+///
+/// Only the copy is looked up in a cache as such. This half is made again, in milliseconds, whenever
+/// anything above it is.
+pub fn is_link(name: &str) -> bool {
+    bracketed(name).is_some_and(|(_, text)| text.starts_with(LINK))
+}
+
+/// What stands before the instruction in the name of such a step.
+const LINK: &str = "LINK ";
+
+/// What the first half is called of a step that is the second, see [`is_link`].
+pub fn linked(name: &str) -> Option<String> {
+    let (head, text) = bracketed(name)?;
+    Some(format!("[{head}] {}", text.strip_prefix(LINK)?))
+}
+
 /// What stands in the brackets at the start of a vertex' name, and what after them.
 pub fn bracketed(name: &str) -> Option<(&str, &str)> {
     let name = name.strip_prefix('[')?;
@@ -105,11 +128,11 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The steps that ran or came from a cache: Dockerfile instructions other than `FROM`. Those that
-    /// were announced only, before the build failed, are left out.
+    /// The steps that ran or came from a cache: Dockerfile instructions other than `FROM`, each once.
+    /// Those that were announced only, before the build failed, are left out.
     pub fn steps(&self) -> impl Iterator<Item = &Vertex> {
         let steps = self.vertices.iter().filter(|vertex| vertex.is_step() && !vertex.is_from());
-        steps.filter(|vertex| vertex.is_met())
+        steps.filter(|vertex| !vertex.is_link() && vertex.is_met())
     }
 }
 
@@ -148,5 +171,17 @@ mod tests {
         assert!(!named("[internal] load build context").is_step());
         assert!(!named("exporting to image").is_step());
         assert!(named("[builder 1/6] FROM docker.io/library/debian").is_from());
+    }
+
+    #[test]
+    fn the_two_halves_of_a_linked_copy_are_one_step() {
+        let copy = Vertex { cached: true, ..named("[app 2/3] COPY --link a /a") };
+        let link = Vertex { cached: true, ..named("[app 2/3] LINK COPY --link a /a") };
+        assert!(link.is_step() && link.is_link() && !copy.is_link());
+        assert_eq!(linked(&link.name), Some(copy.name.clone()));
+        assert_eq!(linked(&copy.name), None);
+        assert!(!named("[app 2/3] RUN echo LINK ").is_link() && !named("LINK COPY").is_link());
+        let trace = Trace { vertices: vec![link, copy.clone()] };
+        assert!(trace.steps().eq([&copy]));
     }
 }

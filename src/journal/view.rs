@@ -154,6 +154,11 @@ impl VertexView<'_> {
         crate::trace::is_from(self.name.as_str())
     }
 
+    /// See [`Vertex::is_link`].
+    pub fn is_link(&self) -> bool {
+        crate::trace::is_link(self.name.as_str())
+    }
+
     /// See [`Vertex::is_met`].
     pub fn is_met(&self) -> bool {
         crate::trace::is_met(self.cached, &self.intervals)

@@ -4,7 +4,8 @@
 //! about the strategy, so the first build in which a step appears decides whether it was reused.
 
 use crate::journal::{BuildView, TrialView, VertexView};
-use crate::units::Bytes;
+use crate::trace::linked;
+use crate::units::{Bytes, Nanos};
 
 use super::names::Names;
 use super::phases::{Activity, Phase, activities_of, is_fetched, sweep};
@@ -99,8 +100,13 @@ fn add_steps(
     let vertices = &build.trace.vertices;
     let fetched = fetched(vertices);
     let earlier = steps.len();
+    let mut links = vec![];
     for (place, vertex) in vertices.iter().enumerate() {
         if !vertex.is_step() || vertex.is_from() || !vertex.is_met() {
+            continue;
+        }
+        if vertex.is_link() {
+            links.push(place);
             continue;
         }
         let name = names.number(vertex.name.as_str());
@@ -113,24 +119,14 @@ fn add_steps(
             (true, true) => StepState::Cached,
             (true, false) => StepState::Lazy,
         };
-        let wanted = match state {
-            StepState::Rebuilt => Phase::Steps,
-            StepState::Cached | StepState::Lazy => Phase::CachePull,
-        };
-        let first = activities.partition_point(|(vertex, _)| *vertex < place);
-        let time = activities[first..]
-            .iter()
-            .take_while(|(vertex, _)| *vertex == place)
-            .filter(|(_, activity)| activity.phase == wanted)
-            .map(|(_, activity)| activity.interval.end.saturating_sub(activity.interval.start))
-            .sum();
+        let time = time(activities, place, state);
         let known = steps.iter().position(|known| known.name == name);
         if let Some(known) = known {
             steps[known].output = steps[known].output.or(output);
         }
         match known {
             None => steps.push(StepRow { name, state, build: number, time, output }),
-            // `COPY --link` makes two vertices with one name; the step is cached if both are.
+            // `ADD` of a URL makes two vertices of one name; the step is cached if both are.
             Some(known) if known >= earlier => {
                 steps[known].state = steps[known].state.min(state);
                 steps[known].time = steps[known].time + time;
@@ -144,6 +140,29 @@ fn add_steps(
             }
         }
     }
+    // BuildKit tells of the two halves of a step in any order.
+    for place in links {
+        let Some(copy) = linked(vertices[place].name.as_str()) else { continue };
+        let copy = names.number(&copy);
+        if let Some(step) = steps.iter_mut().find(|step| step.name == copy) {
+            step.time = step.time + time(activities, place, step.state);
+        }
+    }
+}
+
+/// How long the vertex at `place` did what a step of `state` does: its work, or fetching layers.
+fn time(activities: &[(usize, Activity)], place: usize, state: StepState) -> Nanos {
+    let wanted = match state {
+        StepState::Rebuilt => Phase::Steps,
+        StepState::Cached | StepState::Lazy => Phase::CachePull,
+    };
+    let first = activities.partition_point(|(vertex, _)| *vertex < place);
+    activities[first..]
+        .iter()
+        .take_while(|(vertex, _)| *vertex == place)
+        .filter(|(_, activity)| activity.phase == wanted)
+        .map(|(_, activity)| activity.interval.end.saturating_sub(activity.interval.start))
+        .sum()
 }
 
 /// Which vertices' layers were fetched into the engine during the build.
@@ -178,7 +197,6 @@ mod tests {
     use super::*;
     use crate::journal::{BuildRecord, Outcome, TrialKey, TrialRecord};
     use crate::trace::{Interval, Trace, Transfer, Vertex};
-    use crate::units::Nanos;
 
     fn vertex(name: &str, inputs: &[&str], cached: bool, pulled: bool) -> Vertex {
         let interval = Interval { start: Nanos(0), end: Nanos(5) };
@@ -197,21 +215,22 @@ mod tests {
         }
     }
 
+    fn built(vertices: Vec<Vertex>) -> BuildRecord {
+        BuildRecord {
+            target: None,
+            wall: Nanos(10),
+            trace: Trace { vertices },
+            import_errors: vec![],
+            exporter_response: Default::default(),
+            layers: vec![],
+            outputs: vec![],
+        }
+    }
+
     fn states(builds: Vec<Vec<Vertex>>, kept: bool) -> Vec<(String, StepState)> {
         let key = TrialKey { round: 0, strategy: "s".into(), link: None, commit: 0 };
         let trial = TrialRecord {
-            builds: builds
-                .into_iter()
-                .map(|vertices| BuildRecord {
-                    target: None,
-                    wall: Nanos(10),
-                    trace: Trace { vertices },
-                    import_errors: vec![],
-                    exporter_response: Default::default(),
-                    layers: vec![],
-                    outputs: vec![],
-                })
-                .collect(),
+            builds: builds.into_iter().map(built).collect(),
             ..TrialRecord::new(key, Outcome::Built)
         };
         let mut names = Names::default();
@@ -242,6 +261,38 @@ mod tests {
             step("[c 2/2] RUN four", StepState::Lazy),
         ];
         assert_eq!(states(vec![build()], false), expected);
+    }
+
+    #[test]
+    fn a_linked_copy_is_one_step_and_what_lays_it_onto_the_others_decides_nothing() {
+        let copy = "[1/3] COPY --link a /a";
+        let link = "[1/3] LINK COPY --link a /a";
+        let run = "[2/3] RUN one";
+        let row = |copied: bool, laid: bool, pulled: bool| {
+            // BuildKit may tell of the second half first.
+            let vertices = vec![
+                vertex(link, &[copy], laid, pulled),
+                vertex(copy, &[], copied, false),
+                vertex(run, &[link], false, false),
+            ];
+            let key = TrialKey { round: 0, strategy: "s".into(), link: None, commit: 0 };
+            let trial = TrialRecord {
+                builds: vec![built(vertices)],
+                ..TrialRecord::new(key, Outcome::Built)
+            };
+            assert_eq!(super::super::reuse::steps(&trial).len(), 2);
+            reduce(&TrialView::from(&trial), (0, 0), false, &mut Names::default())
+        };
+        let states = |row: &TrialRow| row.steps.iter().map(|step| step.state).collect::<Vec<_>>();
+        let both = row(false, false, false);
+        assert_eq!(states(&both), [StepState::Rebuilt; 2]);
+        assert_eq!(both.steps[0].time, Nanos(10), "the work of both halves");
+        // What stands above was rebuilt: the copy was not, and its layer came with the other half.
+        let kept = row(true, false, true);
+        assert_eq!(states(&kept), [StepState::Cached, StepState::Rebuilt]);
+        assert_eq!((kept.cached(), kept.steps[0].time), (1, Nanos(5)));
+        let lazy = row(true, true, false);
+        assert_eq!(states(&lazy), [StepState::Lazy, StepState::Rebuilt]);
     }
 
     #[test]

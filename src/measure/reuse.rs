@@ -29,7 +29,7 @@ pub fn steps(trial: &TrialRecord) -> Vec<StepUse> {
             if found[..earlier].iter().any(|known| known.name == step.name) {
                 continue;
             }
-            // `COPY --link` makes two vertices with one name; the step is cached if both are.
+            // `ADD` of a URL makes two vertices of one name; the step is cached if both are.
             match found[earlier..].iter_mut().find(|known| known.name == step.name) {
                 Some(known) => known.cached &= step.cached,
                 None => found.push(StepUse { name: step.name.clone(), cached: step.cached }),

@@ -41,6 +41,26 @@ fn a_copy_moved_above_the_install_is_caught_in_one_round_with_its_cause() {
     assert!(checked.of(Verdict::Regressed).any(|finding| finding.rule == Rule::Pushed));
 }
 
+#[test]
+fn a_copy_that_becomes_a_linked_one_is_the_same_step() {
+    let mut linked = good();
+    linked[0].text = "COPY --link lock .".into();
+    let mut after = recorded(&journal(&linked, 1, |_| 1.0));
+    for build in after.trials.iter_mut().flat_map(|trial| &mut trial.builds) {
+        let vertices = &mut build.trace.vertices;
+        let mut second = vertices[0].clone();
+        second.name = second.name.replace("COPY", "LINK COPY");
+        // It is built again with what stands above it, and tells nothing of the copy.
+        second.cached = false;
+        vertices.insert(0, second);
+    }
+    let (before, after) = (analysis(&good(), 1), Analysis::of(&after));
+    let checked = check(&before, &after, &Tolerances::default()).unwrap();
+    assert_eq!(checked.verdict(), Verdict::Pass);
+    let row = after.trials.iter().find(|row| row.commit == 1 && row.cached() > 0).unwrap();
+    assert_eq!((row.cached(), row.steps.len()), (2, 4));
+}
+
 /// A run of `steps` on `debian:12`, which was `digest`; the network mode is the machine's or none.
 fn on_base(steps: &[Step], digest: &str, network: &str) -> Recorded {
     let mut recorded = recorded(&journal(steps, 1, |_| 1.0));
