@@ -91,6 +91,17 @@ impl Instruction {
         }
     }
 
+    /// Whether it is a `COPY --link` or `ADD --link`: made from nothing and laid onto what stands above
+    /// it. With `--chmod` BuildKit makes it as any other (`dockerfile2llb/convert_copy.go`,
+    /// `dispatchCopy`).
+    pub fn is_linked(&self) -> bool {
+        let is_copy = matches!(self.keyword.as_str(), "COPY" | "ADD");
+        let asks = |value: &str| value.is_empty() || value.eq_ignore_ascii_case("true");
+        is_copy
+            && self.flag("link").is_some_and(asks)
+            && self.flag("chmod").is_none_or(str::is_empty)
+    }
+
     /// Whether both say the same, wherever they stand.
     pub fn same_as(&self, other: &Self) -> bool {
         (&self.keyword, &self.text, &self.heredocs)

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
-use crate::dockerfile::Place;
+use crate::dockerfile::{Instruction, Place};
 use crate::measure::{Analysis, TrialRow};
 
 use super::cause::Cause;
-use super::depends::above;
+use super::depends::rests_on;
 use super::recipe::Recipe;
 
 /// The images of every trial, by strategy, link, round and commit: `HOST/NAME:TAG@DIGEST`.
@@ -22,8 +22,8 @@ impl<'a> Bases<'a> {
         Self(analysis.trials.iter().map(|row| (key(row), names(row))).collect())
     }
 
-    /// Another digest of the image that the step at `place` stands right on, against the trial of
-    /// the commit `before` of the same sequence; none where it stands on another step.
+    /// Another digest of the image that the step at `place` stands right on, linked copies aside, against
+    /// the trial of the commit `before` of the same sequence; none where it stands on another step.
     pub fn moved(
         &self,
         row: &TrialRow,
@@ -31,7 +31,8 @@ impl<'a> Bases<'a> {
         before: usize,
         now: &Recipe<'_>,
     ) -> Option<Cause> {
-        if above(&now.dockerfile, place).is_some() {
+        let is_linked = |place: Place| now.dockerfile.at(place).is_some_and(Instruction::is_linked);
+        if is_linked(place) || !rests_on(&now.dockerfile, place).into_iter().all(is_linked) {
             return None;
         }
         let image = now.dockerfile.base_image(place.stage, now.args)?;

@@ -97,9 +97,10 @@ impl Pair<'_> {
         let places = matched(&old, &new, &difference);
         let of_stage = |stage: usize| untold.get(stage).cloned().flatten();
         let mut above = self.now.dockerfile.parent_stage(self.stage).and_then(of_stage);
-        if steps.is_empty() {
+        if steps.iter().all(|step| step.is_linked) {
             above = self.base().or(above);
         }
+        let differences = || self.causes(&old, &new, &difference);
         let mut causes: Option<Vec<Option<Cause>>> = None;
         let mut any_new = false;
         for (index, step) in steps.iter().enumerate() {
@@ -107,10 +108,17 @@ impl Pair<'_> {
             if let Some(same) = was.filter(|was| was.key == step.key) {
                 found.was.insert(step.place, same.place);
                 found.stood.insert(step.place, same.place);
-                above = None;
+                // What sees past a linked copy may be new because of where that stands now.
+                above = match step.is_linked {
+                    true => above.or_else(|| {
+                        let causes = causes.get_or_insert_with(differences);
+                        causes[index].take().map(carried)
+                    }),
+                    false => None,
+                };
                 continue;
             }
-            let causes = causes.get_or_insert_with(|| self.causes(&old, &new, &difference));
+            let causes = causes.get_or_insert_with(differences);
             let own = causes[index].take().or_else(|| {
                 let was = was.filter(|was| was.own != step.own)?;
                 self.inputs(step, was)
@@ -150,6 +158,9 @@ impl Pair<'_> {
 
     /// Differences of the instructions' own text and order, and of the base, by step.
     fn causes(&self, old: &[Line], new: &[Line], difference: &[DiffOp]) -> Vec<Option<Cause>> {
+        // What sees what stands above `place`: no linked copy does.
+        let steps = self.now.of_stage(self.stage);
+        let seeing = |place: usize| (place..new.len()).find(|place| !steps[*place].is_linked);
         let texts = |recipe: &Recipe<'_>, stage| -> Vec<Text> {
             let steps = recipe.of_stage(stage).iter();
             steps.filter_map(|step| recipe.dockerfile.at(step.place)).map(Text::of).collect()
@@ -162,11 +173,11 @@ impl Pair<'_> {
                 DiffOp::Equal { .. } => {}
                 DiffOp::Delete { old_index, old_len, new_index } => {
                     let last = old_index + old_len - 1;
-                    if let Some(cause) = causes.get_mut(new_index) {
-                        *cause = instruction(
+                    if let Some(place) = seeing(new_index) {
+                        causes[place] = instruction(
                             InstructionChange::RemovedAbove,
                             Some(&old_texts[last]),
-                            &texts[new_index],
+                            &texts[place],
                         );
                     }
                 }
@@ -188,8 +199,8 @@ impl Pair<'_> {
                 }
             }
         }
-        if let (Some(first), Some(base)) = (causes.first_mut(), self.base()) {
-            *first = Some(base);
+        if let (Some(first), Some(base)) = (seeing(0), self.base()) {
+            causes[first] = Some(base);
         }
         causes
     }
@@ -291,7 +302,10 @@ impl Pair<'_> {
         let of_user = if is_run || makes { by_user() } else { None };
         let of_shell = || if is_run && !instruction.is_list { by_shell() } else { None };
         let of_epoch = || if makes { self.epoch() } else { None };
-        of_user.or_else(of_shell).or_else(of_epoch)
+        let folder = |recipe: &Recipe<'_>, place| last_above(&recipe.dockerfile, place, "WORKDIR");
+        let by_folder = || differing("WORKDIR", folder(self.before, old), folder(self.now, place));
+        let of_folder = || if instruction.is_linked() { by_folder() } else { None };
+        of_user.or_else(of_shell).or_else(of_epoch).or_else(of_folder)
     }
 
     fn epoch(&self) -> Option<Cause> {

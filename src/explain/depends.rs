@@ -30,15 +30,45 @@ fn last_below(dockerfile: &Dockerfile, stage: usize) -> Option<Place> {
     None
 }
 
-/// Every step that the one at `place` is made from, itself left out: all above it, and all of the
+/// The steps above `place` that it sees, nearest first: the one right above it, and where that is a
+/// linked copy also the one that this is laid onto, and so on. A linked copy itself sees none.
+pub fn rests_on(dockerfile: &Dockerfile, place: Place) -> Vec<Place> {
+    match dockerfile.at(place) {
+        Some(found) if !found.is_linked() => seen_from(dockerfile, place),
+        _ => vec![],
+    }
+}
+
+/// What who takes files from `stage`, or starts from it, sees of it: see [`rests_on`].
+pub fn tops(dockerfile: &Dockerfile, stage: usize) -> Vec<Place> {
+    seen_from(dockerfile, Place { stage, instruction: usize::MAX })
+}
+
+fn seen_from(dockerfile: &Dockerfile, end: Place) -> Vec<Place> {
+    let mut found = vec![];
+    let mut next = Some(end.stage);
+    while let Some(stage) = next {
+        let steps = steps(dockerfile, stage).into_iter().rev();
+        for (place, instruction) in steps.filter(|(place, _)| *place < end || stage != end.stage) {
+            found.push(place);
+            if !instruction.is_linked() {
+                return found;
+            }
+        }
+        next = dockerfile.parent_stage(stage);
+    }
+    found
+}
+
+/// Every step that the one at `place` is made from, itself left out: all that it sees, and all of the
 /// stages that it or these take files from.
 pub fn made_from(dockerfile: &Dockerfile, place: Place) -> BTreeSet<Place> {
     let mut found = BTreeSet::new();
     let mut waiting = vec![place];
     while let Some(place) = waiting.pop() {
         let taken = takes_from(dockerfile, place).into_iter();
-        let tops = taken.filter_map(|stage| top(dockerfile, stage));
-        let below: Vec<Place> = above(dockerfile, place).into_iter().chain(tops).collect();
+        let tops = taken.flat_map(|stage| tops(dockerfile, stage));
+        let below: Vec<Place> = rests_on(dockerfile, place).into_iter().chain(tops).collect();
         waiting.extend(below.into_iter().filter(|place| found.insert(*place)));
     }
     found

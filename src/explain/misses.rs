@@ -12,7 +12,7 @@ use super::bases::Bases;
 use super::cause::Cause;
 use super::collected::Collections;
 use super::comparisons::Comparisons;
-use super::depends::{above, cache_mounts, steps, takes_from};
+use super::depends::{above, cache_mounts, rests_on, steps, takes_from};
 use super::outputs::Outputs;
 use super::parents::Unstable;
 use super::recipe::Key;
@@ -256,18 +256,34 @@ impl<'a> Explainer<'a> {
             let above = inherited.filter(|(_, number)| trial.begins_with(*number, &cause));
             return above.map_or((cause, None, against), |(above, n)| (above, n, against));
         }
-        let (cause, because) = inherited.unwrap_or_else(|| (self.left(trial, place), None));
+        let (cause, because) = inherited.unwrap_or_else(|| match self.left(trial, place) {
+            // An engine that cannot lay a linked copy onto others makes it on top of them.
+            Cause::Unexplained { caches } => {
+                let above = above(self.dockerfile(row), place);
+                self.rebuilt(trial, above).unwrap_or((Cause::Unexplained { caches }, None))
+            }
+            left => (left, None),
+        });
         (cause, because, against)
+    }
+
+    /// The first of the steps at `above` that was rebuilt, as the cause of one that is made from it.
+    fn rebuilt(
+        &self,
+        trial: &Trial<'_>,
+        above: impl IntoIterator<Item = Place>,
+    ) -> Option<(Cause, Option<usize>)> {
+        let number = above.into_iter().find_map(|place| trial.rebuilt.get(&place).copied())?;
+        let step = trial.steps.get(number).map(|(step, _)| self.text(step).to_owned());
+        Some((Cause::Above { step: step.unwrap_or_default(), output: None }, Some(number)))
     }
 
     /// The rebuilt step or stage that the one at `place` is made from.
     fn inherited(&self, trial: &Trial<'_>, place: Place) -> Option<(Cause, Option<usize>)> {
-        let Trial { row, rebuilt, steps, .. } = *trial;
+        let Trial { row, rebuilt, .. } = *trial;
         let dockerfile = self.dockerfile(row);
-        if let Some(&number) = above(dockerfile, place).and_then(|above| rebuilt.get(&above)) {
-            let step = steps.get(number).map(|(step, _)| self.text(step).to_owned());
-            let step = step.unwrap_or_default();
-            return Some((Cause::Above { step, output: None }, Some(number)));
+        if let Some(above) = self.rebuilt(trial, rests_on(dockerfile, place)) {
+            return Some(above);
         }
         takes_from(dockerfile, place).into_iter().find_map(|stage| {
             let (_, number) = rebuilt

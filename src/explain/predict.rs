@@ -14,7 +14,7 @@ use crate::measure::{Analysis, Traffic, TrialRow};
 use crate::units::Nanos;
 
 use super::cause::Cause;
-use super::depends::{above, steps, takes_from};
+use super::depends::{rests_on, steps, takes_from, tops};
 use super::misses::{Explainer, is_needed};
 
 /// What would become of one step under one strategy.
@@ -123,19 +123,20 @@ fn of_strategy(explainer: &mut Explainer<'_>, row: &TrialRow, strategy: &str) ->
         let needed: Vec<Place> =
             all.iter().copied().filter(|place| is_needed(&dockerfile, *place, target)).collect();
         let mut rebuilt: BTreeSet<Place> = BTreeSet::new();
+        // What the image and rebuilt steps are laid onto.
+        let mut laid_on: BTreeSet<Place> = tops(&dockerfile, target).into_iter().collect();
         // From the last step down, since what a rebuilt one needs must be there.
         for place in needed.iter().rev().copied() {
-            let final_step = steps(&dockerfile, target).last().map(|(place, _)| *place);
-            let wanted = final_step == Some(place)
+            let wanted = laid_on.contains(&place)
                 || rebuilt.iter().any(|other| {
-                    above(&dockerfile, *other) == Some(place)
-                        || takes_from(&dockerfile, *other)
-                            .iter()
-                            .any(|stage| is_needed(&dockerfile, place, *stage))
+                    takes_from(&dockerfile, *other)
+                        .iter()
+                        .any(|stage| is_needed(&dockerfile, place, *stage))
                 });
             let (held, same) = explainer.would_hold(row, build, place);
             if !same || (!held && wanted) {
                 rebuilt.insert(place);
+                laid_on.extend(rests_on(&dockerfile, place));
             }
         }
         let mut doubtful: BTreeSet<Place> = BTreeSet::new();
@@ -143,9 +144,10 @@ fn of_strategy(explainer: &mut Explainer<'_>, row: &TrialRow, strategy: &str) ->
             let Some(instruction) = dockerfile.at(place) else { continue };
             let missed = rebuilt.contains(&place);
             let cause = if missed { explainer.own_cause(row, build, place) } else { None };
-            let above = above(&dockerfile, place).filter(|above| rebuilt.contains(above));
-            let inherited = above.is_none_or(|above| doubtful.contains(&above));
-            let taken = !takes_from(&dockerfile, place).is_empty() || above.is_some();
+            let mut above = rests_on(&dockerfile, place);
+            above.retain(|above| rebuilt.contains(above));
+            let inherited = above.iter().all(|above| doubtful.contains(above));
+            let taken = !takes_from(&dockerfile, place).is_empty() || !above.is_empty();
             if missed && cause.is_none() && inherited && taken {
                 doubtful.insert(place);
             }
@@ -262,6 +264,33 @@ mod tests {
         let found = next("registry-max", text, &text.replace(" --omit=dev", ""));
         let reused: Vec<bool> = found.iter().map(|(_, reused, _)| *reused).collect();
         assert_eq!(reused, [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_linked_copy_is_reused_whatever_stands_above_it() {
+        let text = "FROM busybox AS tool\nRUN make\nFROM busybox\nARG N=1\nRUN echo $N\n\
+                    COPY --link a /a\nCOPY --link --from=tool /t /t\nRUN cat /a\n";
+        let lines = |after: &str| -> Vec<(usize, bool)> {
+            let found = next("registry-max", text, after);
+            found.into_iter().map(|(line, reused, _)| (line, reused)).collect()
+        };
+        let all = |reused: [bool; 5]| [2, 5, 6, 7, 8].into_iter().zip(reused).collect::<Vec<_>>();
+        assert_eq!(lines(text), all([true; 5]));
+        let other = text.replace("N=1", "N=2");
+        assert_eq!(lines(&other), all([true, false, true, true, false]));
+        let base = text.replace("FROM busybox\nARG", "FROM debian\nARG");
+        assert_eq!(lines(&base), all([true, false, true, true, false]));
+        let made = text.replace("make", "make all");
+        assert_eq!(lines(&made), all([false, true, true, false, false]));
+        let copied = text.replace("link a /a", "link b /a");
+        assert_eq!(lines(&copied), all([true, true, false, true, false]));
+        // BuildKit makes these on top of what stands above them.
+        for flag in ["--link=false", "--link --chmod=755"] {
+            let plain = text.replace("--link a", &format!("{flag} a"));
+            let other = plain.replace("N=1", "N=2");
+            let found = next("registry-max", &plain, &other);
+            assert!(!found[2].1 && found[3].1, "{flag}: {found:?}");
+        }
     }
 
     #[test]

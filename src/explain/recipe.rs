@@ -3,14 +3,15 @@
 //! Mirrors BuildKit's cache keys but for files: the instruction with its variables filled in, for
 //! `RUN` also every variable it sees, proxies that are declared too, and all of that for what lies below (buildkit
 //! `frontend/dockerfile/dockerfile2llb/convert.go`, `solver/llbsolver/ops`). Surprising: names of
-//! stages are no part of them, so a stage may be renamed or moved and every step stays as it was.
+//! stages are no part of them, so a stage may be renamed or moved and every step stays as it was; nor is
+//! what stands above a linked copy part of that one's.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::dockerfile::{self, Dockerfile, Heredoc, Instruction, Place};
 
-use super::depends::{self, takes_from, top};
+use super::depends::{rests_on, takes_from, tops};
 use super::files::Taken;
 
 /// Steps of equal keys are as each other was, files aside. Two that differ have the same key once in
@@ -35,9 +36,11 @@ pub struct Step {
     pub said: Key,
     /// The same with the variables and settings that it sees.
     pub own: Key,
+    /// See [`Instruction::is_linked`].
+    pub is_linked: bool,
     /// The stages that it takes files from.
     pub stages: Vec<usize>,
-    /// The step above it, and the last one of each stage that it takes from.
+    /// What it sees of the steps above it, and of each stage that it takes from.
     pub from: Vec<Place>,
     /// What it takes from the build context.
     pub taken: Option<Taken>,
@@ -55,7 +58,7 @@ impl<'a> Recipe<'a> {
             let image = || (&platform, dockerfile::expand(&stage.base, &globals));
             let mut above = match stage.parent.and_then(|parent| ends.get(parent)) {
                 Some(parent) => parent.clone(),
-                None => Above { key: of(image()), ..Above::default() },
+                None => Above { key: of(image()), folder: image().1, ..Above::default() },
             };
             for (index, instruction) in stage.instructions.iter().enumerate() {
                 let place = Place { stage: number, instruction: index };
@@ -66,14 +69,16 @@ impl<'a> Recipe<'a> {
                     let own = of((&platform, above.own(instruction, &text, epoch)));
                     let taken: Vec<Key> =
                         stages.iter().filter_map(|stage| Some(ends.get(*stage)?.key)).collect();
-                    above.key = of((above.key, own, taken));
-                    let tops = stages.iter().filter_map(|stage| top(&dockerfile, *stage));
+                    above.key = of((above.key, own, &taken));
+                    let is_linked = instruction.is_linked();
+                    let tops = stages.iter().flat_map(|stage| tops(&dockerfile, *stage));
                     found.push(Step {
                         place,
-                        key: above.key,
+                        key: if is_linked { of((own, taken)) } else { above.key },
                         said,
                         own,
-                        from: depends::above(&dockerfile, place).into_iter().chain(tops).collect(),
+                        is_linked,
+                        from: rests_on(&dockerfile, place).into_iter().chain(tops).collect(),
                         stages,
                         taken: Taken::of(instruction, &above.values),
                     });
@@ -106,6 +111,8 @@ struct Above {
     values: BTreeMap<String, String>,
     user: String,
     shell: String,
+    /// The working directory; one that the image alone knows begins with the image.
+    folder: String,
 }
 
 impl Above {
@@ -117,8 +124,18 @@ impl Above {
             return of((keyword, text, heredocs, &self.values, &self.user, shell));
         }
         let filled = filled(text, heredocs, &self.values);
+        if instruction.is_linked() {
+            // Others have what `WORKDIR` said in the keys above them.
+            return of((keyword, filled, self.into(instruction)));
+        }
         let made = makes_folder(instruction, &self.values).then_some((&self.user, epoch));
         of((keyword, filled, made))
+    }
+
+    /// The folder that a relative path names to which `instruction` copies.
+    fn into(&self, instruction: &Instruction) -> Option<&String> {
+        let path = dockerfile::expand(instruction.words.last()?, &self.values);
+        (!path.starts_with('/')).then_some(&self.folder)
     }
 
     fn pass(
@@ -130,6 +147,13 @@ impl Above {
         match instruction.keyword.as_str() {
             "USER" => self.user = dockerfile::expand(&instruction.text, &self.values),
             "SHELL" => self.shell.clone_from(&instruction.text),
+            "WORKDIR" => {
+                let path = dockerfile::expand(&instruction.text, &self.values);
+                self.folder = match path.starts_with('/') {
+                    true => path,
+                    false => format!("{}/{path}", self.folder),
+                };
+            }
             _ => dockerfile::declare(instruction, args, globals, &mut self.values),
         }
     }

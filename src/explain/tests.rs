@@ -479,12 +479,70 @@ fn published() -> Vec<(std::path::PathBuf, crate::journal::Recorded)> {
     found
 }
 
+/// A real run with linked copies.
+fn linked() -> (std::path::PathBuf, crate::journal::Recorded) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/linked/journal.jsonl");
+    let recorded = crate::journal::Recorded::read(&path).unwrap();
+    (path, recorded)
+}
+
+#[test]
+fn a_linked_copy_misses_for_what_it_is_made_from_and_what_sees_past_it_for_what_stands_above() {
+    let (_, recorded) = linked();
+    let analysis = Analysis::of(&recorded);
+    let trials: Vec<TrialMisses> = explain(&analysis).collect();
+    let missed = |commit: usize| -> Vec<(usize, usize, &Cause)> {
+        let trial = |trial: &&TrialMisses| trial.strategy == "local" && trial.commit == commit;
+        let misses = &trials.iter().find(trial).unwrap().misses;
+        misses.iter().map(|miss| (miss.line.unwrap(), miss.first, &miss.cause)).collect()
+    };
+    let lines = |commit: usize| -> Vec<(usize, usize)> {
+        missed(commit).iter().map(|(line, first, _)| (*line, *first)).collect()
+    };
+    assert_eq!(steps(&recorded.trials[0]).len(), 9, "both halves of a copy are one step");
+    // Another build arg for line 7: lines 9 to 11 are linked, 12 asks for it and is not.
+    assert_eq!(lines(1), [(7, 0), (8, 0), (12, 0), (13, 0)]);
+    // A file of line 9, which 12 and 13 see.
+    assert_eq!(lines(2), [(9, 0), (12, 0), (13, 0)]);
+    assert!(matches!(missed(2)[0].2, Cause::Files { count: 1, .. }));
+    assert_eq!(lines(3), [(2, 0), (3, 0), (10, 0), (12, 0), (13, 0)]);
+    assert_eq!(lines(4), [(8, 0), (9, 1), (12, 1), (13, 1)]);
+    let Cause::Setting { keyword, before, after } = missed(4)[1].2 else { panic!() };
+    assert_eq!([keyword, before, after], ["WORKDIR", "/work", "/app"]);
+    assert_eq!(lines(5), [(7, 0), (11, 0), (12, 0)]);
+    assert_eq!(change(missed(5)[0].2), InstructionChange::RemovedAbove);
+}
+
+#[test]
+fn what_changes_above_a_linked_copy_is_told_of_what_sees_past_it() {
+    let text = "FROM debian AS a\nRUN one\nCOPY --link x /x\nRUN two\nFROM a\nRUN three\n";
+    let own = |after: &str| causes(&commit(text, &[]), &commit(after, &[]));
+    let lines = |after: &str| affected(&commit(text, &[]), &commit(after, &[]));
+    let gone = text.replace("RUN one\n", "");
+    assert_eq!(lines(&gone), [3, 5]);
+    let found = own(&gone);
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [3]);
+    assert_eq!(change(&found[&3]), InstructionChange::RemovedAbove);
+    // The copy stands right on the image, and is not made from it.
+    let first = text.replace("RUN one\n", "");
+    let other = first.replace("debian", "ubuntu");
+    let found = causes(&commit(&first, &[]), &commit(&other, &[]));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [3]);
+    assert!(matches!(&found[&3], Cause::Base { .. }));
+    let moved = text.replace("RUN one\nCOPY --link x /x\n", "COPY --link x /x\nRUN one\n");
+    assert_eq!(lines(&moved), [3, 4, 6]);
+    assert!(own(&moved).contains_key(&3) || own(&moved).contains_key(&4));
+    let all = "FROM debian AS a\nCOPY --link x /x\nFROM a\nRUN last\n";
+    let found = causes(&commit(all, &[]), &commit(&all.replace("debian", "ubuntu"), &[]));
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [4]);
+}
+
 /// Each commit of every published run is predicted from the commits before it, and held against
 /// what its builds then did. `stages` is left out: which of its caches BuildKit uses is chance.
 #[test]
 fn predictions_are_what_real_builds_then_did() {
     let (mut right, mut open, mut wrong) = (0, 0, vec![]);
-    for (path, recorded) in published() {
+    for (path, recorded) in published().into_iter().chain([linked()]) {
         for next in 1..recorded.header.commits.len() {
             let mut before = recorded.clone();
             let tree = before.header.commits[next].clone();

@@ -204,6 +204,23 @@ fn a_log_file_that_nobody_ignores() {
     }
 }
 
+#[test]
+fn a_linked_copy_depends_on_nothing_above_it() {
+    let trials = explained("linked");
+    for strategy in ["local", "registry-min", "registry-max"] {
+        // What is reused and what is not is asserted by the scenario.
+        let miss = first(&trials, strategy, 1);
+        assert!(matches!(&miss.cause, Cause::Argument(v) if v.name == "SHA"), "{miss:?}");
+        file(first(&trials, strategy, 2), "COPY --link src", "src/one.txt", FileKind::Content);
+        let misses = firsts(&trials, strategy, 4);
+        let moved = misses.iter().find(|miss| miss.step.contains("COPY --link src")).unwrap();
+        assert!(matches!(&moved.cause, Cause::Setting { keyword, .. } if keyword == "WORKDIR"));
+        let gone = first(&trials, strategy, 5);
+        let Cause::Instruction { change, .. } = &gone.cause else { panic!("{gone:?}") };
+        assert_eq!(*change, InstructionChange::RemovedAbove);
+    }
+}
+
 /// The miss at `commit` whose step contains `step`.
 fn miss<'a>(trials: &'a [TrialMisses], strategy: &str, commit: usize, step: &str) -> &'a Miss {
     let trial = |trial: &&TrialMisses| (&*trial.strategy, trial.commit) == (strategy, commit);
