@@ -3,6 +3,9 @@
 //! Works on the parsed file with its spans, and skips what has the wrong shape, so that both kinds
 //! of mistake are reported together. Nothing here looks at the disk.
 
+mod commits;
+mod network;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -11,18 +14,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::assertions;
 use super::diagnostic::{Findings, did_you_mean};
-use crate::fault::{LONGEST_STALL, LONGEST_STALLS};
-use crate::link::{self, LinkProfile};
 use crate::strategy::{BUILT_IN, POLICIES};
 
 /// The version of the format that this release reads.
 pub const SCHEMA: u32 = 1;
-
-/// What one `generate` edit may make, in bytes: it is held in memory and copied per checkout.
-const GENERATE_LIMIT: u64 = 1 << 32;
-
-/// The same in files, however small they are.
-const GENERATE_FILES: u64 = 1_000_000;
 
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
@@ -30,13 +25,13 @@ pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
     schema(document, out);
     name(document, out);
     strategies(document, out);
-    links(document, out);
+    network::links(document, out);
     paths(document, out);
-    commits(document, out);
+    commits::check(document, out);
     assertions::check(document, out);
     verify(document, out);
     images(document, out);
-    faults(document, out);
+    network::faults(document, out);
 }
 
 /// Where `source` is written, or the file's start where it is not.
@@ -119,72 +114,6 @@ fn pushed_refs(strategy: &DeTable<'_>, out: &mut Findings<'_>) {
     }
 }
 
-fn faults(document: &DeTable<'_>, out: &mut Findings<'_>) {
-    const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-    for (table, _) in tables(document, "fault") {
-        for key in ["nth", "times"] {
-            if let Some(value) = table.get(key).filter(|value| integer(value) == Some(0)) {
-                let remedy = "requests are counted from 1";
-                out.add(value.span(), format!("`{key}` is 0"), Some(remedy.into()));
-            }
-        }
-        if let Some(value) = table.get("seconds")
-            && integer(value).is_some_and(|seconds| seconds > LONGEST_STALL.into())
-        {
-            let remedy = format!("at most {LONGEST_STALL}: no request is held up longer");
-            out.add(value.span(), "`seconds` is too long".into(), Some(remedy));
-        }
-        if table.get("does").and_then(text).is_some_and(|(_, does)| does == "stall")
-            && let Some(value) = table.get("times")
-            && let Some(times) = integer(value)
-        {
-            let seconds = table.get("seconds").and_then(integer).unwrap_or(1);
-            if times.saturating_mul(seconds) > LONGEST_STALLS {
-                let message =
-                    format!("{times} stalls of {seconds} s could hold a build up too long");
-                let remedy = format!("at most {LONGEST_STALLS} s in all: `seconds` by `times`");
-                out.add(value.span(), message, Some(remedy));
-            }
-        }
-        if let Some((value, method)) = table.get("method").and_then(text)
-            && !METHODS.iter().any(|known| known.eq_ignore_ascii_case(method))
-        {
-            let remedy = did_you_mean(&method.to_ascii_uppercase(), METHODS)
-                .unwrap_or_else(|| format!("one of {}", METHODS.join(", ")));
-            out.add(value.span(), format!("unknown method `{method}`"), Some(remedy));
-        }
-    }
-}
-
-fn links(document: &DeTable<'_>, out: &mut Findings<'_>) {
-    let mut names = BTreeSet::new();
-    for (table, _) in tables(document, "link") {
-        let given: Vec<_> = ["latency", "down", "up"]
-            .into_iter()
-            .filter_map(|key| table.get(key).and_then(text).map(|found| (key, found)))
-            .collect();
-        for (key, (value, written)) in &given {
-            if let Err(error) = format!("{key}={written}").parse::<LinkProfile>() {
-                out.add(value.span(), error.to_string(), None);
-            }
-        }
-        let Some((value, name)) = table.get("name").and_then(text) else { continue };
-        plain(value, name, out);
-        if name.trim().is_empty() {
-            out.add(value.span(), "a link without a name".into(), Some("say what it is".into()));
-        }
-        if !names.insert(name) {
-            out.add(value.span(), format!("`{name}` is also the name of an earlier link"), None);
-        }
-        if given.is_empty() && name.parse::<LinkProfile>().is_err() {
-            let known = link::NAMED.map(|(name, ..)| name);
-            let remedy = did_you_mean(name, known)
-                .unwrap_or_else(|| "say its `latency`, `down` or `up`".into());
-            out.add(value.span(), format!("`{name}` is no built-in link"), Some(remedy));
-        }
-    }
-}
-
 fn paths(document: &DeTable<'_>, out: &mut Findings<'_>) {
     for (value, path) in texts(document, "include") {
         tree_path(value, path, out);
@@ -197,121 +126,6 @@ fn paths(document: &DeTable<'_>, out: &mut Findings<'_>) {
             tree_path(value, path, out);
         }
         duplicates(&texts(build, "targets"), "target", out);
-    }
-}
-
-fn commits(document: &DeTable<'_>, out: &mut Findings<'_>) {
-    if let Some(list) = document.get("commit")
-        && list.get_ref().as_array().is_some_and(|list| list.is_empty())
-    {
-        out.add(list.span(), "no commits to build".into(), Some("add a `[[commit]]`".into()));
-    }
-    let mut branch = "main";
-    let mut earlier: BTreeSet<&str> = BTreeSet::new();
-    let mut messages: BTreeSet<&str> = BTreeSet::new();
-    let mut branches: BTreeSet<&str> = BTreeSet::new();
-    for (table, _) in tables(document, "commit") {
-        if let Some((value, from)) = table.get("from").and_then(text)
-            && !earlier.contains(from)
-        {
-            let message =
-                format!("`{from}` is neither a branch nor a message of an earlier commit");
-            out.add(value.span(), message, did_you_mean(from, earlier.iter().copied()));
-        }
-        if let Some((value, name)) = table.get("branch").and_then(text) {
-            branch = name;
-            let bad = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
-            let parts = name.split('/');
-            if name.contains(bad)
-                || name.contains("..")
-                || name.contains("@{")
-                || name.starts_with('-')
-                || parts.clone().any(|p| {
-                    p.is_empty() || p.starts_with('.') || p.ends_with('.') || p.ends_with(".lock")
-                })
-            {
-                out.add(value.span(), format!("bad branch name `{name}`"), None);
-            }
-            if let Some(other) = branches.iter().find(|other| is_below(name, other)) {
-                let message = format!("there cannot be branches `{name}` and `{other}`");
-                let remedy = "git keeps them as a file and a folder of one name: rename one";
-                out.add(value.span(), message, Some(remedy.into()));
-            }
-        }
-        branches.insert(branch);
-        earlier.insert(branch);
-        if let Some((value, message)) = table.get("message").and_then(text) {
-            plain(value, message, out);
-            if message.trim().is_empty() {
-                out.add(value.span(), "an empty message".into(), None);
-            }
-            if !messages.insert(message) {
-                let remedy = "`from` and `verify` tell commits apart by their messages";
-                let what = format!("an earlier commit has the message `{message}` too");
-                out.add(value.span(), what, Some(remedy.into()));
-            }
-            earlier.insert(message);
-        }
-        for edit in table.get("edits").and_then(|e| e.get_ref().as_array()).into_iter().flatten() {
-            if let Some(table) = edit.get_ref().as_table() {
-                edit_values(table, out);
-            }
-        }
-    }
-}
-
-/// Whether the path of one branch lies below that of the other.
-fn is_below(one: &str, other: &str) -> bool {
-    let below = |path: &str, folder: &str| {
-        path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-    };
-    below(one, other) || below(other, one)
-}
-
-fn edit_values(edit: &DeTable<'_>, out: &mut Findings<'_>) {
-    let files =
-        ["write", "append", "replace", "delete", "rename", "chmod", "touch", "copy", "generate"];
-    for key in files.into_iter().chain(["to"]) {
-        if let Some((value, path)) = edit.get(key).and_then(text) {
-            tree_path(value, path, out);
-        }
-    }
-    if let Some((value, mode)) = edit.get("mode").and_then(text)
-        && !["644", "755", "0644", "0755"].contains(&mode)
-    {
-        let remedy = "`755` or `644`: git keeps no other mode";
-        out.add(value.span(), format!("bad mode `{mode}`"), Some(remedy.into()));
-    }
-    if let Some((value, pattern)) = edit.get("pattern").and_then(text)
-        && pattern.is_empty()
-    {
-        out.add(value.span(), "an empty pattern".into(), None);
-    }
-    if let Some((value, name)) = edit.get("set-arg").and_then(text)
-        && name.is_empty()
-    {
-        out.add(value.span(), "an empty name of a build arg".into(), None);
-    }
-    if let Some(times) = edit.get("times")
-        && integer(times) == Some(0)
-    {
-        out.add(times.span(), "`times` is 0: the edit would change nothing".into(), None);
-    }
-    if let (Some(files), Some(size)) = (edit.get("files"), edit.get("size")) {
-        let total = integer(files).zip(integer(size)).map(|(f, s)| f.saturating_mul(s));
-        if integer(files) == Some(0) {
-            out.add(files.span(), "`files` is 0: the edit would change nothing".into(), None);
-        }
-        // More than fits is told already.
-        let too_many = GENERATE_FILES + 1..=u64::from(u32::MAX);
-        if integer(files).is_some_and(|count| too_many.contains(&count)) {
-            let message = format!("more than {GENERATE_FILES} files in one edit");
-            out.add(files.span(), message, None);
-        }
-        if total.is_some_and(|total| total > GENERATE_LIMIT) {
-            let message = format!("more than {GENERATE_LIMIT} bytes in one edit");
-            out.add(size.span(), message, None);
-        }
     }
 }
 
