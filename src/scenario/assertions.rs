@@ -6,7 +6,7 @@ use super::check::{tables, text, texts};
 use super::diagnostic::{Findings, did_you_mean};
 use super::format::{SIZES, Size, default_strategies};
 
-/// Globs, shares and sizes of assertions, and of `[check]`.
+/// Strategies, shares and sizes of assertions, and of `[check]`.
 pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
     let listed: Vec<&str> =
         texts(document, "strategies").into_iter().map(|(_, name)| name).collect();
@@ -16,9 +16,7 @@ pub(super) fn check(document: &DeTable<'_>, out: &mut Findings<'_>) {
         false => default.iter().map(String::as_str).collect(),
     };
     for (commit, _) in tables(document, "commit") {
-        globs(commit, out);
         for (table, span) in tables(commit, "assert") {
-            globs(table, out);
             strategies(table, &played, out);
             if !asks(table) {
                 let remedy = "add `must-hit`, `min-reuse` or another assertion";
@@ -61,23 +59,18 @@ pub(super) fn tolerances(table: &DeTable<'_>, out: &mut Findings<'_>) {
 /// An assertion of strategies that are never played would hold unasked.
 fn strategies(table: &DeTable<'_>, played: &[&str], out: &mut Findings<'_>) {
     for (value, pattern) in texts(table, "strategies") {
-        let Ok(glob) = globset::Glob::new(pattern) else { continue };
-        let glob = glob.compile_matcher();
+        let glob = match globset::Glob::new(pattern) {
+            Ok(glob) => glob.compile_matcher(),
+            Err(error) => {
+                out.add(value.span(), format!("bad pattern: {error}"), None);
+                continue;
+            }
+        };
         if !played.is_empty() && !played.iter().any(|name| glob.is_match(name)) {
             let remedy = did_you_mean(pattern, played.iter().copied())
                 .unwrap_or_else(|| format!("the scenario plays: {}", played.join(", ")));
             let message = format!("`{pattern}` matches no strategy of the scenario");
             out.add(value.span(), message, Some(remedy));
-        }
-    }
-}
-
-fn globs(table: &DeTable<'_>, out: &mut Findings<'_>) {
-    for key in ["must-hit", "must-miss", "steps", "strategies"] {
-        for (value, pattern) in texts(table, key) {
-            if let Err(error) = globset::Glob::new(pattern) {
-                out.add(value.span(), format!("bad pattern: {error}"), None);
-            }
         }
     }
 }

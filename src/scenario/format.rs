@@ -135,8 +135,8 @@ pub struct Commit {
     pub tag: Option<String>,
     #[serde(default)]
     pub edits: Vec<Edit>,
-    /// Steps, as `stage: instruction` or an instruction of any stage, with `*`, that must come from a
-    /// cache.
+    /// Steps that must come from a cache, as `stage: instruction` or an instruction of any stage; `*`
+    /// stands for any text, every other character for itself.
     #[serde(default)]
     pub must_hit: Vec<String>,
     /// Steps that must be built anew.

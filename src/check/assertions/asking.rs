@@ -63,7 +63,7 @@ impl<'a> Asking<'a> {
 
     /// The steps whose label matches `pattern`; every round is looked at.
     fn matching(&self, pattern: &str) -> Vec<(&'a str, &'a CellStep)> {
-        let Some(pattern) = Pattern::of(pattern) else { return vec![] };
+        let pattern = Pattern::of(pattern);
         let steps = self.cell.steps.iter().map(|step| (self.analysis.text(step.name), step));
         let named = |name| StepName::parse(name).is_some_and(|name| pattern.matches(&name));
         steps.filter(|(name, _)| named(name)).collect()
@@ -97,7 +97,7 @@ impl<'a> Asking<'a> {
     fn reuse(&self, wanted: f64, patterns: &[String]) -> (Verdict, String) {
         let wide = patterns.is_empty();
         let globs: Vec<(&String, Pattern)> =
-            patterns.iter().filter_map(|text| Some((text, Pattern::of(text)?))).collect();
+            patterns.iter().map(|text| (text, Pattern::of(text))).collect();
         let names = || self.cell.steps.iter().map(|step| self.analysis.text(step.name));
         let parsed = || names().map(StepName::parse);
         let matches = |glob: &Pattern| parsed().flatten().any(|name| glob.matches(&name));

@@ -12,8 +12,8 @@ pub struct Assertion {
     /// Globs on strategies; all that can hit at all when empty.
     #[serde(default)]
     pub strategies: Vec<String>,
-    /// Steps, as `stage: instruction` or an instruction of any stage, with `*`, that must come from a
-    /// cache.
+    /// Steps that must come from a cache, as `stage: instruction` or an instruction of any stage; `*`
+    /// stands for any text, every other character for itself.
     #[serde(default)]
     pub must_hit: Vec<String>,
     /// Steps that must be built anew.
