@@ -60,7 +60,8 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
         analysis: &analysis,
         dockerfile: &dockerfile,
         stdout_taken: false,
-        aloud: true,
+        // Else what is refused is all that there is to say.
+        aloud: refused.is_none() || !checked.findings.is_empty(),
     };
     let exit = told.tell(&args.gate)?;
     refused.map_or(Ok(exit), |error| Err(error.into()))
@@ -89,7 +90,14 @@ pub struct CompareArgs {
 pub fn compare(args: &CompareArgs) -> anyhow::Result<Exit> {
     let mut runs = vec![];
     for name in &args.runs {
-        let path = args.place.find(name).unwrap_or_else(|| journal_path(Path::new(name)));
+        let path = match (args.place.find(name), args.place.file(name)) {
+            (Some(path), _) => path,
+            (None, Ok(saved)) if !Path::new(name).exists() => {
+                return Err(GateError::NotSaved { name: name.clone(), saved }.into());
+            }
+            // It can only be a path: what keeps it from being read is told.
+            _ => journal_path(Path::new(name)),
+        };
         let mut run = Analysis::read(&path)?;
         run.header.commits.iter_mut().for_each(|c| c.message = one_line(&c.message));
         runs.push((name.clone(), run));
@@ -111,6 +119,11 @@ pub struct MergeArgs {
 }
 
 pub fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
+    if args.out.exists() {
+        let why = "it is there already\n  name another file with --out, or remove that one";
+        let source = std::io::Error::new(std::io::ErrorKind::AlreadyExists, why);
+        return Err(NotWritten { path: args.out.clone(), source }.into());
+    }
     let mut parts = vec![];
     for path in &args.journals {
         let path = journal_path(path);
@@ -118,10 +131,6 @@ pub fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
         parts.push((path, recorded));
     }
     let (header, trials, end) = merged(&parts, args.mixed)?;
-    if args.out.exists() {
-        let source = std::io::ErrorKind::AlreadyExists.into();
-        return Err(NotWritten { path: args.out.clone(), source }.into());
-    }
     write(&args.out, &text(&header, &trials, Some(&end))?)?;
     super::print(&format!("{} trials in {}\n", trials.len(), args.out.display()))
 }
@@ -164,7 +173,7 @@ pub fn baseline(args: &BaselineArgs) -> anyhow::Result<Exit> {
         BaselineCommand::List { place } => list(place),
         BaselineCommand::Show { name, place } => {
             let saved = place.file(name)?;
-            let path = place.find(name).ok_or(GateError::Missing { name: name.clone(), saved })?;
+            let path = place.find(name).ok_or(GateError::NotSaved { name: name.clone(), saved })?;
             super::show(&table(&Recorded::read(&path)?))
         }
     }

@@ -15,6 +15,8 @@ use crate::scenario::format::{CheckTable, Size};
 pub enum GateError {
     #[error("there is no baseline {name:?}: neither a journal at that path nor {saved}\n  save one with `cachefrom baseline save`, or pass --baseline-lenient", saved = saved.display())]
     Missing { name: String, saved: PathBuf },
+    #[error("there is no {name:?}: neither a journal or a folder of one at that path, nor the baseline {saved}\n  `cachefrom baseline list` shows which are saved", saved = saved.display())]
+    NotSaved { name: String, saved: PathBuf },
     #[error(
         "{name:?} cannot be a baseline's name\n  use letters, digits, dots, hyphens and underscores"
     )]

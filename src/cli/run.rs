@@ -268,7 +268,10 @@ fn judge(
         dockerfile: &dockerfile,
         // Standard output is for what was asked for there.
         stdout_taken: args.exports.to_stdout() || args.progress == Progress::Rawjson,
-        aloud: baseline.asked() || args.gate.wanted() || in_actions(),
+        aloud: match checked.findings.is_empty() {
+            true => baseline.asked() && refused.is_none(),
+            false => baseline.asked() || args.gate.wanted() || in_actions(),
+        },
     };
     let exit = told.tell(&args.gate)?;
     refused.map_or(Ok(exit), |error| Err(error.into()))

@@ -99,7 +99,7 @@ impl Told<'_> {
     pub fn tell(&self, gate: &Gate) -> anyhow::Result<Exit> {
         let checked = self.checked;
         let mut failed: Vec<anyhow::Error> = vec![];
-        if self.aloud && !checked.findings.is_empty() {
+        if self.aloud {
             failed.extend(self.show(&plain(checked)).err());
         }
         if gate.annotate() {

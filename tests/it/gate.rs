@@ -82,7 +82,10 @@ fn files_that_were_asked_for_exist_without_a_baseline_too_and_no_summary_speaks_
     let mut command = program(&args, folder.path());
     command.env("GITHUB_STEP_SUMMARY", &summary).env("GITHUB_ACTIONS", "true");
     let (code, stdout, stderr) = texts(&command.output().unwrap());
-    assert_eq!((code, stdout.as_str()), (Some(0), ""), "{stderr}");
+    assert_eq!(code, Some(0), "{stderr}");
+    let told = "note: there is no baseline \"nope\"; nothing is held against it\n\
+                made-up: cannot tell (0 of 0 rules passed)\n";
+    assert_eq!(stdout, told);
     assert_valid_junit(&folder.path().join("junit.xml"));
     let written = std::fs::read_to_string(folder.path().join("summary.md")).unwrap();
     assert!(written.contains("there is no baseline \"nope\""), "{written}");
@@ -505,6 +508,41 @@ fn a_runs_folder_stands_for_its_journal() {
         assert_eq!(code, Some(2));
         assert!(stderr.contains("empty/journal.jsonl"), "{stderr}");
     }
+}
+
+#[test]
+fn what_is_not_there_or_there_already_is_told_with_what_to_do() {
+    let folder = folder();
+    let said = |args: &[&str]| texts(&program(args, folder.path()).output().unwrap());
+    let absent = "error: there is no \"nope\": neither a journal or a folder of one at that path, \
+                  nor the baseline .cachefrom/baselines/nope.jsonl\n  \
+                  `cachefrom baseline list` shows which are saved\n";
+    for args in [&["baseline", "show", "nope"][..], &["compare", "nope", "good.jsonl"]] {
+        assert_eq!(said(args), (Some(2), String::new(), absent.into()), "{args:?}");
+    }
+    let (code, _, stderr) = said(&["compare", "good.jsonl", "not/there.jsonl"]);
+    assert!(code == Some(2) && stderr.contains("cannot read journal not/there.jsonl"), "{stderr}");
+    let (code, _, stderr) = said(&["merge", "not there", "--out", "good.jsonl"]);
+    let there = "error: cannot write good.jsonl: it is there already\n  \
+                 name another file with --out, or remove that one\n";
+    assert_eq!((code, stderr.as_str()), (Some(7), there));
+}
+
+#[test]
+fn doubts_about_a_run_are_told_where_nothing_was_asked_of_it() {
+    let folder = folder();
+    let mut lines = journal(&good(), 1, |_| 1.0);
+    lines.retain(|line| !matches!(line, Line::End(_)));
+    write(folder.path(), "cut.jsonl", &lines);
+    let quiet = MADE_UP.split("must-hit").next().unwrap();
+    std::fs::write(folder.path().join("quiet.toml"), quiet).unwrap();
+    let args = ["check", "cut.jsonl", "--scenario", "quiet.toml"];
+    let (code, stdout, stderr) = texts(&program(&args, folder.path()).output().unwrap());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = stdout.lines().collect();
+    let [notes @ .., verdict] = lines.as_slice() else { panic!("{stdout}") };
+    assert_eq!(*verdict, "made-up: cannot tell (0 of 0 rules passed)");
+    assert!(notes.len() >= 2 && notes.iter().all(|note| note.starts_with("note: ")), "{stdout}");
 }
 
 #[test]
