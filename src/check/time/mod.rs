@@ -266,6 +266,9 @@ mod tests {
         assert_eq!(few.verdict, Verdict::CannotTell);
         assert!(few.evidence.ends_with("cannot tell; 7 of each can"), "{}", few.evidence);
         assert_eq!(judged(5, 7).verdict, Verdict::Regressed);
+        // As docs/ci.md has it.
+        assert_eq!(judged(17, 7).verdict, Verdict::Regressed);
+        assert_eq!(judged(18, 7).verdict, Verdict::CannotTell);
     }
 
     #[test]
