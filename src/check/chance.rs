@@ -4,9 +4,11 @@
 //! (moby/buildkit#6418), so one round against one proves nothing there. Fisher's exact test says how
 //! many rounds do.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::measure::{Analysis, CellStep};
+use crate::measure::{Analysis, Cell, CellStep};
+use crate::strategy::{Strategy, plan};
 
 /// So small a probability is not taken for chance: a check looks at hundreds of steps.
 pub const SURE: f64 = 1e-4;
@@ -35,23 +37,39 @@ impl fmt::Display for Hits {
     }
 }
 
-/// Whether a build under the strategy at `place` may read several caches.
-pub fn decides(analysis: &Analysis, place: usize) -> bool {
-    let name = analysis.strategies.get(place);
-    let header = &analysis.header;
-    let Some(strategy) = header.strategies.iter().find(|known| Some(&known.name) == name) else {
-        return false;
-    };
-    let targets = header.targets.len().max(1);
-    let sources = strategy.imports.iter().map(|entry| {
-        let repeated = |by: &str| entry.attrs.values().any(|value| value.contains(by));
-        match (repeated("{each-stage}"), repeated("{built-stage}")) {
-            (true, _) => targets,
-            (false, true) => targets - 1,
-            (false, false) => 1,
+/// The cells of a run whose builds may read several caches: strategies' and commits' places.
+pub struct Chancy(BTreeSet<(usize, usize)>);
+
+impl Chancy {
+    pub fn of(analysis: &Analysis) -> Self {
+        let header = &analysis.header;
+        let targets = header.targets.len();
+        let defined = |name: &String| header.strategies.iter().find(|known| known.name == *name);
+        // A plan takes long, and others never have several.
+        let several =
+            |it: &&Strategy| it.imports.len() > 1 || targets > 1 && !it.imports.is_empty();
+        let strategies = analysis.strategies.iter().enumerate();
+        let strategies: Vec<(usize, &Strategy)> = strategies
+            .filter_map(|(place, name)| Some((place, defined(name).filter(several)?)))
+            .collect();
+        let mut found = BTreeSet::new();
+        if strategies.is_empty() {
+            return Self(found);
         }
-    });
-    sources.sum::<usize>() > 1
+        for (commit, position) in header.positions().enumerate() {
+            for (place, strategy) in &strategies {
+                let builds = plan(strategy, &position).builds;
+                if builds.iter().any(|build| build.imports.len() > 1) {
+                    found.insert((*place, commit));
+                }
+            }
+        }
+        Self(found)
+    }
+
+    pub fn has(&self, cell: &Cell) -> bool {
+        self.0.contains(&(cell.strategy, cell.commit))
+    }
 }
 
 /// The probability that `after` has so few hits or fewer, were both drawn from the same rounds

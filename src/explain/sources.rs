@@ -6,11 +6,9 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::journal::{CommitRecord, Header, Outcome};
+use crate::journal::{Header, Outcome};
 use crate::measure::TrialRow;
-use crate::strategy::{
-    BuildPlan, CacheEntry, CachePlan, EngineUse, Position, Standing, Strategy, plan,
-};
+use crate::strategy::{BuildPlan, CacheEntry, CachePlan, EngineUse, Strategy, plan};
 
 /// So many commits a step is held against for what a kept engine holds, and for what was overwritten
 /// under one reference: the latest ones. There are more, but a step is seldom like one of long ago
@@ -87,10 +85,7 @@ impl<'a> Sources<'a> {
             built.entry((row.strategy, row.link, row.round)).or_default().push(row.commit);
         }
         let mut plans = HashMap::new();
-        let standings: Vec<Standing<'_>> =
-            header.commits.iter().map(CommitRecord::standing).collect();
-        for commit in 0..header.commits.len() {
-            let position = position(header, &standings, commit);
+        for (commit, position) in header.positions().enumerate() {
             for (number, strategy) in header.strategies.iter().enumerate() {
                 plans.insert((number, commit), plan(strategy, &position));
             }
@@ -199,16 +194,5 @@ fn write_name(entry: &CacheEntry) -> Option<String> {
     match entry.kind.as_str() {
         "local" => entry.attrs.get("dest").map(|folder| format!("local:{folder}")),
         _ => read_name(entry),
-    }
-}
-
-/// Where a commit stands, as the run saw it.
-fn position(header: &Header, standings: &[Standing<'_>], index: usize) -> Position {
-    let first = || header.commits.first().map_or("", |commit| commit.branch.as_str());
-    let named = Some(header.default_branch.as_str()).filter(|name| !name.is_empty());
-    Position {
-        repo: "repo".to_owned(),
-        targets: header.targets.clone(),
-        ..Position::at(standings, index, named.unwrap_or_else(first))
     }
 }

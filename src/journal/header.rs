@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::LinkProfile;
 use crate::registry::relay::Accepts;
-use crate::strategy::{Standing, Strategy};
+use crate::strategy::{Position, Standing, Strategy};
 
 /// The first line: what was asked for, and everything that may vary between machines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,20 @@ impl Header {
             .iter()
             .map(|commit| &commit.id)
             .eq(other.commits.iter().map(|commit| &commit.id))
+    }
+
+    /// Where each commit stood in the run, with caches in a repository called `repo`.
+    pub fn positions(&self) -> impl Iterator<Item = Position> + '_ {
+        let first = || self.commits.first().map_or("", |commit| commit.branch.as_str());
+        let named = Some(self.default_branch.as_str()).filter(|name| !name.is_empty());
+        let branch = named.unwrap_or_else(first);
+        let standings: Vec<Standing<'_>> =
+            self.commits.iter().map(CommitRecord::standing).collect();
+        (0..standings.len()).map(move |index| Position {
+            repo: "repo".to_owned(),
+            targets: self.targets.clone(),
+            ..Position::at(&standings, index, branch)
+        })
     }
 }
 

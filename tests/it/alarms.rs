@@ -102,6 +102,73 @@ fn several_sources_need_rounds_and_then_a_loss_is_told() {
     }
 }
 
+/// `run` in one round with the `COPY` of the data file moved above the installation: where commit 1
+/// edits that file, nothing of the stage could come from any cache.
+fn with_copy_moved(run: &Recorded) -> Recorded {
+    const COPY: &str = "COPY data /collected/data\n";
+    let mut moved = repeated(run, 1, 1);
+    for commit in &mut moved.header.commits {
+        let without = commit.dockerfile.as_ref().unwrap().replace(COPY, "");
+        let above = "ARG SLEEPTIME=0\n";
+        commit.dockerfile = Some(without.replacen(above, &format!("{above}{COPY}"), 1));
+        commit.id = format!("moved {}", commit.id);
+    }
+    let places = [("2/", "3/"), ("3/", "4/"), ("4/", "5/"), ("5/", "6/"), ("6/", "2/")];
+    for trial in &mut moved.trials {
+        let warm = trial.key.strategy != "cold" && trial.key.commit == 1;
+        for build in &mut trial.builds {
+            let ruined = warm && build.target.as_deref() == Some("BUILDER");
+            for vertex in &mut build.trace.vertices {
+                let Some(rest) = vertex.name.strip_prefix("[builder ") else { continue };
+                let place = places.iter().find(|(old, _)| rest.starts_with(old));
+                if let Some((old, new)) = place {
+                    let rest = rest.strip_prefix(old).unwrap();
+                    vertex.name = format!("[builder {new}{rest}");
+                    vertex.cached &= !ruined;
+                }
+            }
+        }
+    }
+    moved
+}
+
+#[test]
+fn a_moved_copy_is_caught_in_one_round_however_many_caches_could_be_read() {
+    let run = recorded("jq/2026-11-25");
+    let before = repeated(&run, 1, 1);
+    let after = with_copy_moved(&run);
+    let lost = |checked: &Checked| -> Vec<String> {
+        let own =
+            |finding: &&Finding| finding.rule == Rule::Reuse && finding.place.strategy == "stages";
+        checked.of(Verdict::Regressed).filter(own).map(|finding| finding.evidence.clone()).collect()
+    };
+    let told = lost(&checked(&before, &after));
+    let cause =
+        "because [builder 2/7] COPY data /collected/data is rebuilt and now comes before it";
+    let install = told.iter().find(|told| told.starts_with("[builder 3/7] RUN apt-get")).unwrap();
+    assert!(install.ends_with(cause), "{install}");
+    assert!(told.iter().all(|told| told.ends_with(cause)), "{told:#?}");
+    // Some rounds of the baseline found it, others did not.
+    let mut wavering = repeated(&run, 10, 1);
+    ruin(&mut wavering, "stages", |round, commit| commit == 1 && round < 7);
+    let told = lost(&checked(&wavering, &after));
+    let told = told.iter().find(|told| told.starts_with("[builder 3/7] RUN apt-get")).unwrap();
+    assert!(told.contains("was reused in 3 of 10 rounds and is rebuilt"), "{told}");
+    // The same order in both runs is no loss, whatever was found.
+    assert_eq!(called(&checked(&after, &after)), Vec::<String>::new());
+}
+
+#[test]
+fn a_strategy_of_several_imports_has_one_source_where_the_others_have_no_value() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/check/sources.jsonl");
+    let before = repeated(&Recorded::read(&path).unwrap(), 1, 0);
+    for (commit, verdict) in [(1, Verdict::Regressed), (2, Verdict::CannotTell)] {
+        let mut after = before.clone();
+        ruin(&mut after, "from-last-3", |_, of| of == commit);
+        assert_eq!(checked(&before, &after).verdict(), verdict, "commit {commit}");
+    }
+}
+
 #[test]
 fn a_strategy_with_several_sources_that_reuses_nothing_at_all_is_lost_in_one_round() {
     let before = repeated(&recorded("jq/2026-11-25"), 1, 0);

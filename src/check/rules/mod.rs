@@ -1,10 +1,11 @@
 //! The deterministic rules: what was built, which steps a cache served, how many bytes crossed.
 //!
 //! They need one round, but where chance decides what a cache serves: there, and where the baseline
-//! wavers, as many rounds as make chance unlikely ([`chance`]).
+//! wavers, as many rounds as make chance unlikely ([`chance`]), or a cause that is none ([`certain`]).
 
 mod bytes;
 mod cause;
+mod certain;
 mod nothing;
 mod reuse;
 mod wavering;
@@ -13,7 +14,7 @@ use crate::journal::{Direction, Outcome};
 use crate::measure::{Analysis, Cell, TrialRow};
 
 use super::causes::Causes;
-use super::chance;
+use super::chance::Chancy;
 use super::finding::{Finding, Rule, Verdict};
 use super::matching::{Pair, Steps, place};
 use super::tolerances::Tolerances;
@@ -25,12 +26,15 @@ pub struct Rules<'a> {
     tolerances: &'a Tolerances,
     steps: Steps<'a>,
     causes: Causes<'a>,
+    /// Of the baseline and of the candidate.
+    chancy: [Chancy; 2],
 }
 
 impl<'a> Rules<'a> {
     pub fn new(before: &'a Analysis, after: &'a Analysis, tolerances: &'a Tolerances) -> Self {
         let (steps, causes) = (Steps::new(before, after), Causes::new(after));
-        Self { before, after, tolerances, steps, causes }
+        let chancy = [before, after].map(Chancy::of);
+        Self { before, after, tolerances, steps, causes, chancy }
     }
 
     /// Every deterministic finding; one at least a rule and pair of cells, and failed builds of the rest.
@@ -43,8 +47,8 @@ impl<'a> Rules<'a> {
 
     /// Whether which cache a build reads is chance in either run.
     fn by_chance(&self, pair: &Pair<'_>) -> bool {
-        chance::decides(self.before, pair.before.strategy)
-            || chance::decides(self.after, pair.after.strategy)
+        let [before, after] = &self.chancy;
+        before.has(pair.before) || after.has(pair.after)
     }
 
     fn of_pair(&self, pair: &Pair<'_>) -> Vec<Finding> {
@@ -55,8 +59,7 @@ impl<'a> Rules<'a> {
         }
         let by_chance = self.by_chance(pair);
         let pairs = self.steps.of(pair.before, pair.after);
-        let why = |name: &str| self.causes.of(pair.after, name);
-        let reuse = reuse::findings(pair, &pairs, by_chance, &why);
+        let reuse = reuse::findings(pair, &pairs, by_chance, &self.causes);
         let is = |verdict| reuse.iter().any(|finding: &Finding| finding.verdict == verdict);
         let more_reused = is(Verdict::Improved) && !is(Verdict::Regressed);
         found.extend(reuse);

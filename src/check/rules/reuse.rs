@@ -1,13 +1,15 @@
 //! Which steps a cache served before and does not now, and the other way round.
 
+use crate::explain::Miss;
 use crate::measure::CellStep;
 
-use super::super::causes::Why;
+use super::super::causes::Causes;
 use super::super::chance::{self, Hits, SURE};
 use super::super::finding::{Finding, Rule, Verdict};
 use super::super::matching::{Pair, StepPair};
 use super::super::step::StepName;
 use super::cause::cause;
+use super::certain::is_certain;
 use super::finding;
 
 /// In every round that the cell has.
@@ -19,15 +21,16 @@ pub fn always_rebuilt(step: &CellStep) -> bool {
     step.rebuilt > 0 && step.reused() == 0
 }
 
-/// `why` says why a step of the candidate was rebuilt; `by_chance` that rounds differ by themselves.
+/// `causes` are the candidate's; `by_chance` says that rounds differ by themselves.
 pub fn findings(
     pair: &Pair<'_>,
     steps: &[StepPair<'_>],
     by_chance: bool,
-    why: &dyn Fn(&str) -> Option<Why>,
+    causes: &Causes<'_>,
 ) -> Vec<Finding> {
     let mut found = vec![];
     let mut open = vec![];
+    let imported = pair.before.failed_imports == 0;
     for step in steps {
         let Some((name, after)) = step.after else { continue };
         let Some((_, before)) = step.before else {
@@ -37,11 +40,19 @@ pub fn findings(
             }
             continue;
         };
-        let Some((verdict, mut evidence)) = compare(name, before, after, by_chance) else {
+        let certain = |chain: &[&Miss]| is_certain(steps, step, imported, chain);
+        let rounds = match by_chance {
+            false => Rounds::Alike,
+            true if is_gone(before, after) && causes.always(pair.after, name, certain) => {
+                Rounds::WithoutIt
+            }
+            true => Rounds::ByChance,
+        };
+        let Some((verdict, mut evidence)) = compare(name, before, after, rounds) else {
             continue;
         };
         if verdict == Verdict::Regressed {
-            evidence.push_str(&cause(steps, step, why));
+            evidence.push_str(&cause(steps, step, &|name| causes.of(pair.after, name)));
         }
         found.push(Finding {
             subject: StepName::parse(name).map(|name| name.label()),
@@ -60,27 +71,47 @@ pub fn findings(
     found
 }
 
+/// What decides in which rounds of a cell a step is reused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rounds {
+    /// They do not differ by themselves.
+    Alike,
+    /// Chance, as to which of several caches is read.
+    ByChance,
+    /// The same in the baseline; none of the candidate's caches could hold the step.
+    WithoutIt,
+}
+
+/// Whether a step was reused, be it seldom, and never is now.
+fn is_gone(before: &CellStep, after: &CellStep) -> bool {
+    before.reused() > 0 && always_rebuilt(after)
+}
+
 /// What became of one step; none where nothing can be said of it here.
 fn compare(
     name: &str,
     before: &CellStep,
     after: &CellStep,
-    by_chance: bool,
+    rounds: Rounds,
 ) -> Option<(Verdict, String)> {
-    let (lost, won) = (
-        // A round of the baseline that lacked it says nothing of it.
-        before.rebuilt == 0 && before.reused() > 0 && always_rebuilt(after),
-        always_rebuilt(before) && always_reused(after),
-    );
+    let gone = is_gone(before, after);
+    // A round of the baseline that lacked it says nothing of it.
+    let lost = gone && before.rebuilt == 0;
+    let won = always_rebuilt(before) && always_reused(after);
+    let by_chance = rounds == Rounds::ByChance;
+    let (was, is) = (Hits::of(before), Hits::of(after));
     if lost && !by_chance {
         let evidence = format!("{name} was reused and is rebuilt ({})", after.time);
+        return Some((Verdict::Regressed, evidence));
+    }
+    if gone && rounds == Rounds::WithoutIt {
+        let evidence = format!("{name} was reused in {was} and is rebuilt ({})", after.time);
         return Some((Verdict::Regressed, evidence));
     }
     if won && !by_chance {
         let evidence = format!("{name} was rebuilt ({}) and is reused", before.time);
         return Some((Verdict::Improved, evidence));
     }
-    let (was, is) = (Hits::of(before), Hits::of(after));
     let evidence = format!("{name} was reused in {was} and is in {is}");
     if chance::of_so_few(was, is) <= SURE {
         return Some((Verdict::Regressed, evidence));
@@ -92,7 +123,6 @@ fn compare(
         return Some((Verdict::CannotTell, format!("{evidence}; {}", chance::what_can_tell())));
     }
     // It wavered, so something else than the Dockerfile decided on it; what, nobody knows.
-    let gone = before.flaky() && always_rebuilt(after);
     gone.then(|| {
         let told = match chance::rounds_that_tell(was, is) {
             Some(rounds) => format!("{rounds} rounds without it can tell"),
