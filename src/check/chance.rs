@@ -17,7 +17,7 @@ pub const LIKELY: f64 = 0.05;
 /// For evidence: why a difference proves nothing by itself.
 pub const WHY: &str = "which of several caches BuildKit reads is chance";
 
-/// In how many rounds a step was reused, of how many that met it.
+/// In how many rounds a step was reused, of how many that met it; or anything else that can be or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hits {
     pub reused: usize,

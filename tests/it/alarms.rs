@@ -170,16 +170,30 @@ fn a_strategy_of_several_imports_has_one_source_where_the_others_have_no_value()
 }
 
 #[test]
-fn a_strategy_with_several_sources_that_reuses_nothing_at_all_is_lost_in_one_round() {
-    let before = repeated(&recorded("jq/2026-11-25"), 1, 0);
-    let mut after = before.clone();
-    ruin(&mut after, "stages", |_, _| true);
-    let checked = checked(&before, &after);
-    let lost: Vec<_> = checked.of(Verdict::Regressed).collect();
-    let [lost] = lost.as_slice() else { panic!("{lost:#?}") };
-    assert_eq!((lost.rule, lost.place.strategy.as_str()), (Rule::Reuse, "stages"));
-    assert!(lost.evidence.starts_with("no step of 3 trials is reused"), "{}", lost.evidence);
-    assert!(lost.step.is_some());
+fn a_strategy_with_several_sources_that_reuses_nothing_is_lost_in_fewer_rounds_than_a_step() {
+    for (rounds, count) in [(1, 0), (3, 1)] {
+        let before = repeated(&recorded("jq/2026-11-25"), rounds, 0);
+        let mut after = before.clone();
+        ruin(&mut after, "stages", |_, _| true);
+        let checked = checked(&before, &after);
+        let lost: Vec<_> = checked.of(Verdict::Regressed).collect();
+        assert_eq!(lost.len(), count, "{lost:#?}");
+        let Some(lost) = lost.first() else { continue };
+        assert_eq!((lost.rule, lost.place.strategy.as_str()), (Rule::Reuse, "stages"));
+        assert!(lost.evidence.starts_with("no step of 9 trials is reused"), "{}", lost.evidence);
+        let baseline = "the baseline reused some in 9 of 9 trials";
+        assert!(lost.evidence.ends_with(baseline), "{}", lost.evidence);
+        assert!(lost.step.is_some());
+    }
+}
+
+#[test]
+fn two_recorded_builds_that_reuse_nothing_are_no_loss_where_others_of_the_same_do_so_too() {
+    let mut run = recorded("jq/2026-11-25");
+    run.trials.retain(|trial| trial.key.commit <= 1);
+    let (some, nothing) = (repeated(&run, 2, 1), repeated(&run, 2, 0));
+    assert_eq!(called(&checked(&some, &nothing)), Vec::<String>::new());
+    assert_eq!(called(&checked(&nothing, &some)), Vec::<String>::new());
 }
 
 #[test]
