@@ -7,7 +7,7 @@
 //!
 //! Where the commits are others, what cold does may have changed too: a faster install makes a cache
 //! worth less and no slower. So a change there is called only if the strategy's own time went the
-//! same way, as far as the two machines have the same CPU and own times can be compared.
+//! same way, and not at all where the two machines have other CPUs and own times cannot be compared.
 
 mod change;
 mod rounds;
@@ -45,8 +45,12 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
     let mut pairs = old_commits.iter().zip(&new_commits);
     // Both places were found in these lists.
     let (was, is) = (&before.header.commits, &after.header.commits);
-    let cold_may_differ = pairs.any(|(&old, &new)| was[old].id != is[new].id)
-        && same_speed(&before.header.environment, &after.header.environment);
+    let commits_differ = pairs.any(|(&old, &new)| was[old].id != is[new].id);
+    let cold = match same_speed(&before.header.environment, &after.header.environment) {
+        _ if !commits_differ => Cold::Same,
+        true => Cold::MayDiffer,
+        false => Cold::Unknown,
+    };
     let (mut asked, mut elsewhere) = (vec![], vec![]);
     for (link, link_name) in after.links.iter().enumerate() {
         for (strategy, name) in after.strategies.iter().enumerate() {
@@ -78,7 +82,7 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
             }
             let before = old.get(&(other_link, other)).cloned().unwrap_or_default();
             let after = new.get(&(link, strategy)).cloned().unwrap_or_default();
-            asked.push(Asked { place, before, after, cold_may_differ });
+            asked.push(Asked { place, before, after, cold });
         }
     }
     let mut found = judge(asked, tolerances);
@@ -95,8 +99,17 @@ struct Asked {
     place: Place,
     before: Rounds,
     after: Rounds,
-    /// Whether its own times are to be looked at too.
-    cold_may_differ: bool,
+    cold: Cold,
+}
+
+/// Whether cold does the same in both runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cold {
+    Same,
+    /// The commits are others, so own times are to be looked at too.
+    MayDiffer,
+    /// So they are, and own times do not compare.
+    Unknown,
 }
 
 impl Asked {
@@ -195,9 +208,17 @@ fn told(
     }
 }
 
-/// That cold's time changed and the strategy's own did not, where that may be the commits' doing.
+/// Why a change of the share may be cold's doing alone, where that may be the commits'.
 fn only_cold_moved(asked: &Asked, share: f64, tolerances: &Tolerances) -> Option<String> {
-    let own = change(&asked.before.own, &asked.after.own).filter(|_| asked.cold_may_differ)?.ratio;
+    match asked.cold {
+        Cold::Same => return None,
+        Cold::Unknown => {
+            let why = "the commits are others, and on another CPU nothing tells whether cold changed or it did";
+            return Some(why.to_owned());
+        }
+        Cold::MayDiffer => {}
+    }
+    let own = change(&asked.before.own, &asked.after.own)?.ratio;
     let told = |what: &str, cold: &str| {
         format!("its own time did not {what} (ratio {own:.3}): cold takes {cold} than it did")
     };
@@ -230,27 +251,34 @@ mod tests {
         let place = Place { strategy: "s".into(), link: None, commit: 0, message: ALL.into() };
         let rounds = |shares: Vec<f64>| Rounds { own: shares.clone(), shares };
         let (before, after) = (rounds(before), rounds(after));
-        Asked { place, before, after, cold_may_differ: false }
+        Asked { place, before, after, cold: Cold::Same }
     }
 
     #[test]
     fn a_share_of_cold_that_only_cold_moved_is_no_regression() {
         let before: Vec<f64> = (0..12).map(|i| f64::from(i) * 0.001).collect();
         let shifted = |by: f64| -> Vec<f64> { before.iter().map(|v| v + by.ln()).collect() };
-        let judged = |share: f64, own: f64, cold_may_differ: bool| {
+        let judged = |share: f64, own: f64, cold: Cold| {
             let after = Rounds { shares: shifted(share), own: shifted(own) };
-            let asked = Asked { after, cold_may_differ, ..asked(before.clone(), vec![]) };
+            let asked = Asked { after, cold, ..asked(before.clone(), vec![]) };
             judge(vec![asked], &Tolerances::default()).remove(0)
         };
-        let found = judged(1.6, 1.0, true);
+        let found = judged(1.6, 1.0, Cold::MayDiffer);
         assert_eq!(found.verdict, Verdict::CannotTell);
         let why = "its own time did not rise (ratio 1.000): cold takes less than it did";
         assert!(found.evidence.ends_with(why), "{}", found.evidence);
-        assert_eq!(judged(0.6, 1.0, true).verdict, Verdict::CannotTell);
+        assert_eq!(judged(0.6, 1.0, Cold::MayDiffer).verdict, Verdict::CannotTell);
         // The same commits: the machine alone can have made cold faster, and it made all faster.
-        assert_eq!(judged(1.6, 1.0, false).verdict, Verdict::Regressed);
-        assert_eq!(judged(1.6, 1.3, true).verdict, Verdict::Regressed);
-        assert_eq!(judged(0.6, 0.7, true).verdict, Verdict::Improved);
+        assert_eq!(judged(1.6, 1.0, Cold::Same).verdict, Verdict::Regressed);
+        assert_eq!(judged(1.6, 1.3, Cold::MayDiffer).verdict, Verdict::Regressed);
+        assert_eq!(judged(0.6, 0.7, Cold::MayDiffer).verdict, Verdict::Improved);
+        // Other commits on another CPU: neither the share nor its own time tells.
+        for (share, own) in [(1.6, 1.6), (0.6, 0.6)] {
+            let found = judged(share, own, Cold::Unknown);
+            assert_eq!(found.verdict, Verdict::CannotTell);
+            assert!(found.evidence.contains("on another CPU nothing tells"), "{}", found.evidence);
+        }
+        assert_eq!(judged(1.03, 1.03, Cold::Unknown).verdict, Verdict::Pass);
     }
 
     #[test]
