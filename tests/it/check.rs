@@ -222,11 +222,45 @@ fn builds_that_fail_are_told_though_the_baseline_has_nothing_to_hold_them_agains
         found.of(Verdict::Regressed).filter(|finding| finding.rule == Rule::Built).count()
     };
     let steady = Analysis::of(&recorded(&before));
-    // A commit that the baseline does not have, and one of which some rounds failed before.
+    // A commit that the baseline does not have, and one that it always built.
     assert_eq!(regressed(&steady, &fail(&|_| true, "new")), 2);
+    assert_eq!(regressed(&steady, &fail(&|_| true, "edit")), 2);
     let half = fail(&|round| round == 0, "edit");
-    assert_eq!(regressed(&half, &fail(&|_| true, "edit")), 2);
     assert_eq!(regressed(&half, &half), 0);
+}
+
+#[test]
+fn builds_that_failed_before_too_are_compared_by_how_many_do() {
+    let run = |rounds: u32, failed: u32| {
+        let mut lines = journal(&good(), rounds, |_| 1.0);
+        for line in &mut lines {
+            if let Line::Trial(trial) = line
+                && (trial.key.commit, trial.key.round < failed) == (1, true)
+            {
+                trial.outcome = Outcome::WrongImage { message: "no".into() };
+            }
+        }
+        Analysis::of(&recorded(&lines))
+    };
+    let built = |before: &Analysis, after: &Analysis| {
+        let found = check(before, after, &Tolerances::default()).unwrap();
+        let own = |f: &&cachefrom::check::Finding| {
+            f.rule == Rule::Built && (f.place.commit, f.place.strategy.as_str()) == (1, "cold")
+        };
+        let found = found.findings.iter().find(own).unwrap();
+        (found.verdict, found.evidence.clone())
+    };
+    let told = |verdict, text: &str| (verdict, text.to_owned());
+    let (seldom, mostly) = (run(30, 1), run(30, 29));
+    let text = "29 of 30 trials failed; 1 of 30 trials failed in the baseline";
+    assert_eq!(built(&seldom, &mostly), told(Verdict::Regressed, text));
+    let text = "1 of 30 trials failed; 29 of 30 trials failed in the baseline";
+    assert_eq!(built(&mostly, &seldom), told(Verdict::Improved, text));
+    let text = "0 of 1 trials failed; 1 of 30 trials failed in the baseline";
+    assert_eq!(built(&seldom, &run(1, 0)), told(Verdict::CannotTell, text));
+    assert_eq!(built(&seldom, &run(1, 1)).0, Verdict::CannotTell);
+    assert_eq!(built(&run(2, 2), &run(1, 0)).0, Verdict::Improved);
+    assert_eq!(built(&run(30, 0), &run(1, 1)).0, Verdict::Regressed);
 }
 
 #[test]
@@ -245,6 +279,38 @@ fn of_two_rounds_that_pulled_unlike_bytes_neither_is_called() {
     assert_eq!(found.of(Verdict::Regressed).count(), 0, "{found:#?}");
     let doubt = found.of(Verdict::CannotTell).find(|finding| finding.rule == Rule::Pulled);
     assert!(doubt.unwrap().evidence.ends_with("rounds disagree, 5 B to 10.0 MB"), "{doubt:?}");
+}
+
+#[test]
+fn fewer_bytes_are_no_improvement_where_fewer_steps_may_be_reused() {
+    let pulling = |steps: &[Step], bytes: u64| {
+        let mut lines = journal(steps, 1, |_| 1.0);
+        for line in &mut lines {
+            if let Line::Trial(trial) = line
+                && (trial.key.strategy.as_str(), trial.key.commit) == ("registry-max", 1)
+            {
+                trial.metered.flows[0].count.bytes = cachefrom::units::Bytes(bytes);
+            }
+        }
+        Analysis::of(&recorded(&lines))
+    };
+    let rewritten = steps(&[
+        ("WORKDIR /app", false),
+        ("USER app", false),
+        ("COPY ./ ./", true),
+        ("RUN ./bootstrap.sh --all", true),
+    ]);
+    let check = |after: &[Step]| {
+        let (before, after) = (pulling(&good(), 10_000_000), pulling(after, 100_000));
+        check(&before, &after, &Tolerances::default()).unwrap()
+    };
+    let found = check(&rewritten);
+    assert_eq!(found.verdict(), Verdict::CannotTell, "{found:#?}");
+    let told = |finding: &&cachefrom::check::Finding| {
+        finding.rule == Rule::Pulled && finding.evidence.ends_with("fewer steps may be reused")
+    };
+    assert_eq!(found.of(Verdict::Pass).filter(told).count(), 1, "{found:#?}");
+    assert_eq!(check(&good()).verdict(), Verdict::Improved);
 }
 
 #[test]

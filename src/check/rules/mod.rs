@@ -14,7 +14,7 @@ use crate::journal::{Direction, Outcome};
 use crate::measure::{Analysis, Cell, TrialRow};
 
 use super::causes::Causes;
-use super::chance::Chancy;
+use super::chance::{Chancy, Hits, SURE, of_so_few};
 use super::finding::{Finding, Rule, Verdict};
 use super::matching::{Pair, Steps, place};
 use super::tolerances::Tolerances;
@@ -62,6 +62,9 @@ impl<'a> Rules<'a> {
         let reuse = reuse::findings(pair, &pairs, by_chance, &self.causes);
         let is = |verdict| reuse.iter().any(|finding: &Finding| finding.verdict == verdict);
         let more_reused = is(Verdict::Improved) && !is(Verdict::Regressed);
+        let fewer_reused = is(Verdict::Regressed)
+            || is(Verdict::CannotTell)
+            || pair.after.reuse.cached < pair.before.reuse.cached;
         found.extend(reuse);
         found.extend(wavering::findings(pair, &pairs, by_chance));
         let direction = |direction, tolerance| bytes::Asked {
@@ -73,14 +76,19 @@ impl<'a> Rules<'a> {
         };
         let pulled = direction(Direction::Pull, tolerances.pulled);
         let pulled = bytes::finding(pair, Rule::Pulled, &pulled);
-        found.push(match pulled.verdict {
-            // What a cache serves has to be fetched.
-            Verdict::Regressed if more_reused => Finding {
+        // What a cache serves has to be fetched, and what is not served is not.
+        let since = match pulled.verdict {
+            Verdict::Regressed if more_reused => Some("since more steps are reused"),
+            Verdict::Improved if fewer_reused => Some("and fewer steps may be reused"),
+            _ => None,
+        };
+        found.push(match since {
+            Some(since) => Finding {
                 verdict: Verdict::Pass,
-                evidence: format!("{}, since more steps are reused", pulled.evidence),
+                evidence: format!("{}, {since}", pulled.evidence),
                 ..pulled
             },
-            _ => pulled,
+            None => pulled,
         });
         let pushed = direction(Direction::Push, tolerances.pushed);
         found.push(bytes::finding(pair, Rule::Pushed, &pushed));
@@ -117,15 +125,27 @@ fn told(cell: &Cell) -> String {
 /// A trial whose engine or registry broke says nothing of the cache.
 fn built(after: &Analysis, pair: &Pair<'_>) -> Finding {
     let (old, new) = (pair.before, pair.after);
+    let built = |cell: &Cell| {
+        let reused = cell.samples.len();
+        Hits { reused, rounds: reused + failed(cell) }
+    };
+    let (was, is) = (built(old), built(new));
     let (verdict, mut evidence) = match (failed(old) > 0, failed(new) > 0) {
-        (true, true) if new.samples.is_empty() && !old.samples.is_empty() => {
-            (Verdict::Regressed, format!("{}; {} in the baseline", told(new), told(old)))
-        }
+        // Not by chance: a baseline of which nothing ever failed is held to that.
         (false, true) => (Verdict::Regressed, format!("{}, none in the baseline", told(new))),
-        (true, false) if new.broken == 0 => {
+        (true, false) if was.reused == 0 && new.broken == 0 => {
             (Verdict::Improved, format!("every trial was built; {} in the baseline", told(old)))
         }
-        (true, _) => (Verdict::CannotTell, format!("{}; {} in the baseline", told(new), told(old))),
+        (true, _) => {
+            let verdict = if of_so_few(was, is) <= SURE {
+                Verdict::Regressed
+            } else if of_so_few(is, was) <= SURE {
+                Verdict::Improved
+            } else {
+                Verdict::CannotTell
+            };
+            (verdict, format!("{}; {} in the baseline", told(new), told(old)))
+        }
         (false, false) if new.broken > 0 => (Verdict::CannotTell, String::new()),
         (false, false) => (Verdict::Pass, "every trial was built".into()),
     };
