@@ -3,7 +3,8 @@
 //! A step is known by its stage and instruction, never by its position: moving one instruction
 //! renumbers all others. An instruction whose text changed is matched to the likeliest one of its
 //! kind that would else have no counterpart: of its stage first, then of any, since stages are
-//! renamed and renumbered.
+//! renamed and renumbered. A `COPY` or `ADD` is known by what it takes: two that have no source in
+//! common are two, however alike they read.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -49,6 +50,29 @@ impl<'a> StepName<'a> {
         let keyword = words.next().into_iter();
         let rest = words.skip_while(|word| word.starts_with("--"));
         keyword.chain(rest).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What a `COPY` or `ADD` takes, and whether from another stage or image than the build context.
+    fn sources(&self) -> Option<(bool, Vec<String>)> {
+        let keyword = self.keyword();
+        if keyword != "COPY" && keyword != "ADD" {
+            return None;
+        }
+        let words = || self.text.split_whitespace().skip(1);
+        let from = words().any(|word| word.starts_with("--from="));
+        // A list, `["a", "b"]`, says the same.
+        let bare = |word: &str| word.trim_matches(['[', ']', '"', ',']).to_owned();
+        let paths = words().skip_while(|word| word.starts_with("--")).map(bare);
+        let mut paths: Vec<String> = paths.filter(|path| !path.is_empty()).collect();
+        // The last one is where they are put.
+        paths.pop();
+        paths.sort();
+        Some((from, paths))
+    }
+
+    /// Whether both copy, and not the same files.
+    pub fn copies_others(&self, other: &Self) -> bool {
+        self.sources().zip(other.sources()).is_some_and(|(own, others)| own != others)
     }
 
     /// `builder: RUN true`, which globs are matched against.
@@ -115,6 +139,8 @@ struct Instruction {
     stage: String,
     keyword: String,
     text: String,
+    /// Of a `COPY` or `ADD`.
+    sources: Option<(bool, Vec<String>)>,
     /// Those of `text`, sorted.
     characters: Vec<char>,
 }
@@ -126,10 +152,10 @@ fn instructions(names: &[&str], wanted: impl Fn(usize) -> bool) -> Vec<Instructi
     places.sort_by_cached_key(|place| standing(names[*place]));
     let instruction = |place: usize| {
         let name = StepName::parse(names[place])?;
-        let (keyword, text) = (name.keyword(), name.bare());
+        let (keyword, text, sources) = (name.keyword(), name.bare(), name.sources());
         let mut characters: Vec<char> = text.chars().collect();
         characters.sort_unstable();
-        Some(Instruction { place, stage: name.stage, keyword, text, characters })
+        Some(Instruction { place, stage: name.stage, keyword, text, sources, characters })
     };
     places.into_iter().filter_map(instruction).collect()
 }
@@ -137,11 +163,21 @@ fn instructions(names: &[&str], wanted: impl Fn(usize) -> bool) -> Vec<Instructi
 impl Instruction {
     /// How alike two instructions of one kind are, if at least `least` by words or by characters
     /// ([`ALIKE`]); greater is liker. Words come first: an option more changes no word, and another
-    /// file's name changes few characters.
+    /// file's name changes few characters. Copies are alike if they have a source in common, and
+    /// else not.
     fn likeness(&self, other: &Self, least: f32) -> Option<(f32, f32)> {
         if self.keyword != other.keyword {
             return None;
         }
+        let shared = match (&self.sources, &other.sources) {
+            (Some((from, paths)), Some((other_from, others))) => {
+                if from != other_from || !share(paths, others) {
+                    return None;
+                }
+                ALIKE
+            }
+            _ => 0.0,
+        };
         if self.text == other.text {
             return Some((1.0, 1.0));
         }
@@ -152,6 +188,7 @@ impl Instruction {
             left.len(),
             right.len(),
         );
+        let words = words.max(shared);
         // No more is common in the same order than in any, which is soon counted, while the order
         // takes the square of the length.
         let both = self.characters.len() + other.characters.len();
@@ -162,6 +199,27 @@ impl Instruction {
         };
         (words.max(characters) >= least).then_some((words, characters))
     }
+}
+
+/// Whether a path of the one list is one of the other's, in such a folder or around it. Of a pattern
+/// what comes before its first `*`, `?` or `[` counts.
+fn share(paths: &[String], others: &[String]) -> bool {
+    let plain = |path: &str| {
+        let path = path.trim_start_matches("./").trim_matches('/');
+        if path == "." { String::new() } else { path.to_owned() }
+    };
+    let covers = |path: &str, other: &str| match path.find(['*', '?', '[']) {
+        Some(end) => other.starts_with(&path[..end]),
+        None => {
+            let rest = other.strip_prefix(path);
+            rest.is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with('/'))
+        }
+    };
+    let paths: Vec<String> = paths.iter().map(|path| plain(path)).collect();
+    others
+        .iter()
+        .map(|other| plain(other))
+        .any(|other| paths.iter().any(|path| covers(path, &other) || covers(&other, path)))
 }
 
 /// How many elements two sorted lists have in common.
@@ -247,6 +305,39 @@ mod tests {
         let other = "[2/3] RUN pip install -r requirements-dev.txt";
         assert_eq!(counterparts(&before, &[edited, other]), [Some(0), None]);
         assert_eq!(counterparts(&before, &[other, edited]), [None, Some(0)]);
+    }
+
+    #[test]
+    fn copies_are_the_same_one_where_they_take_some_files_in_common() {
+        let alone = |before: &str, after: &str| {
+            counterparts(&[&format!("[2/2] {before}")], &[&format!("[2/2] {after}")]) == [None]
+        };
+        for (before, after) in [
+            ("COPY a .", "COPY b ."),
+            ("COPY packages.txt .", "COPY src/words.py ."),
+            ("COPY --chown=1 a/b c /to", "COPY --chown=1 a/bc d /to"),
+            ("COPY . .", "COPY --from=builder . ."),
+            ("COPY package.json .", "COPY lib*.json ."),
+            ("ADD https://example.org/v1.tgz /", "ADD https://example.org/v2.tgz /"),
+        ] {
+            assert!(alone(before, after), "{before}, {after}");
+        }
+        for (before, after) in [
+            ("COPY package.json .", "COPY . ."),
+            ("COPY . .", "COPY ./ /srv/"),
+            ("COPY a b c d /to/", "COPY c /to/c"),
+            ("COPY src src", "COPY src/main.c ./src/"),
+            ("COPY package.json .", "COPY package*.json ./"),
+            ("COPY [\"a\", \"/to\"]", "COPY a /to"),
+            ("COPY --from=one /a /", "COPY --from=two /a /b"),
+        ] {
+            assert!(!alone(before, after), "{before}, {after}");
+        }
+        let parsed = |name| StepName::parse(name).unwrap();
+        let others = |a, b| parsed(a).copies_others(&parsed(b));
+        assert!(others("[2/2] COPY a .", "[2/2] COPY a b ."));
+        assert!(!others("[2/2] COPY --chown=1 b a .", "[2/2] COPY a b /to"));
+        assert!(!others("[2/2] RUN a b", "[2/2] RUN b c"));
     }
 
     #[test]

@@ -150,6 +150,22 @@ fn an_instruction_that_was_also_edited_is_still_caught() {
 }
 
 #[test]
+fn a_copy_of_other_files_is_no_loss_and_what_is_built_from_it_is() {
+    let before = [("COPY a .", false), ("RUN install", false), ("COPY b .", true)];
+    // The install is gone, and what was edited is copied by itself.
+    let dropped = checked(&steps(&before), &steps(&[("COPY b .", true), ("COPY c .", false)]));
+    assert_eq!(dropped.of(Verdict::Regressed).count(), 0, "{dropped:#?}");
+    let more = checked(&steps(&before), &steps(&[("COPY a b .", true), ("RUN install", true)]));
+    let lost: Vec<_> = more.of(Verdict::Regressed).filter(|f| f.rule == Rule::Reuse).collect();
+    let [lost] = lost.as_slice() else { panic!("{lost:#?}") };
+    assert_eq!(lost.step.as_deref(), Some("[3/3] RUN install"));
+    let told = |finding: &&cachefrom::check::Finding| {
+        finding.evidence.ends_with("; it takes other files than COPY a .")
+    };
+    assert_eq!(more.of(Verdict::CannotTell).filter(told).count(), 1, "{more:#?}");
+}
+
+#[test]
 fn a_step_that_wavered_before_raises_no_alarm_and_one_that_begins_to_does() {
     let wavering = |missed: std::ops::Range<u32>| {
         let mut lines = journal(&good(), 10, |_| 1.0);

@@ -33,7 +33,7 @@ pub fn findings(
     let imported = pair.before.failed_imports == 0;
     for step in steps {
         let Some((name, after)) = step.after else { continue };
-        let Some((_, before)) = step.before else {
+        let Some((old, before)) = step.before else {
             // A step that the baseline never met: it can be neither lost nor won.
             if always_rebuilt(after) {
                 open.push(name);
@@ -51,9 +51,17 @@ pub fn findings(
         let Some((verdict, mut evidence)) = compare(name, before, after, rounds) else {
             continue;
         };
+        let others = takes_others(old, name);
         if verdict == Verdict::Regressed {
             evidence.push_str(&cause(steps, step, &|name| causes.of(pair.after, name)));
         }
+        let verdict = match others {
+            Some(told) => {
+                evidence.push_str(&told);
+                Verdict::CannotTell
+            }
+            None => verdict,
+        };
         found.push(Finding {
             subject: StepName::parse(name).map(|name| name.label()),
             step: Some(name.to_owned()),
@@ -69,6 +77,13 @@ pub fn findings(
         found.push(finding(pair, Rule::Reuse, Verdict::Pass, format!("{reused}, none lost")));
     }
     found
+}
+
+/// For evidence: that a copy takes other files than its counterpart did, so that an edit of these may
+/// rebuild the one and not the other, though neither is worse.
+fn takes_others(old: &str, new: &str) -> Option<String> {
+    let (old, new) = (StepName::parse(old)?, StepName::parse(new)?);
+    new.copies_others(&old).then(|| format!("; it takes other files than {}", old.text))
 }
 
 /// What decides in which rounds of a cell a step is reused.
