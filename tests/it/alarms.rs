@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use cachefrom::check::{Checked, Finding, Rule, Tolerances, Verdict, check, comparison};
+use cachefrom::check::{
+    Checked, Finding, Rule, Tolerances, Verdict, assertions, check, comparison,
+};
 use cachefrom::journal::{Direction, Outcome, Recorded};
 use cachefrom::measure::Analysis;
+use cachefrom::scenario::Scenario;
 use cachefrom::units::{Bytes, Nanos};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -156,6 +159,44 @@ fn a_moved_copy_is_caught_in_one_round_however_many_caches_could_be_read() {
     assert!(told.contains("was reused in 3 of 10 rounds and is rebuilt"), "{told}");
     // The same order in both runs is no loss, whatever was found.
     assert_eq!(called(&checked(&after, &after)), Vec::<String>::new());
+}
+
+/// A scenario that asserts something of the commit that edits the data file.
+fn asserting(what: &str) -> Scenario {
+    let text = format!(
+        "schema = 1\nname = \"jq\"\nstrategies = [\"stages\"]\n[build]\n[[commit]]\nmessage = \"first\"\n\
+         [[commit]]\nmessage = \"edit one data file\"\n{what}\n"
+    );
+    cachefrom::scenario::parse(Path::new("jq.toml"), &text).unwrap()
+}
+
+#[test]
+fn an_assertion_is_not_failed_by_chance_but_where_it_names_the_strategy() {
+    let run = recorded("jq/2026-11-25");
+    // A round in which `stages` reused nothing at that commit, and one with the copy moved.
+    let by_chance = Analysis::of(&repeated(&run, 1, 0));
+    let moved = Analysis::of(&with_copy_moved(&run));
+    let asked = |what: &str, run: &Analysis| {
+        let own = assertions(&asserting(what), run).into_iter();
+        let mut own = own.filter(|finding| finding.place.strategy == "stages");
+        (own.next().unwrap(), own.count())
+    };
+    let hit = "must-hit = [\"builder: RUN apt-get*\"]";
+    let reuse = "min-reuse = 1.0, steps = [\"builder: RUN apt-get*\"]";
+    for assertion in [hit, reuse] {
+        let (unnamed, named) = (
+            format!("assert = [{{ {assertion} }}]"),
+            format!("assert = [{{ strategies = [\"stages\"], {assertion} }}]"),
+        );
+        let (chance, others) = asked(&unnamed, &by_chance);
+        assert_eq!((chance.verdict, others), (Verdict::CannotTell, 0), "{chance}");
+        assert!(chance.evidence.ends_with("BuildKit reads is chance"), "{chance}");
+        assert_eq!(asked(&named, &by_chance).0.verdict, Verdict::Regressed);
+        assert_eq!(asked(&unnamed, &moved).0.verdict, Verdict::Regressed);
+    }
+    assert_eq!(asked(hit, &by_chance).0.verdict, Verdict::CannotTell);
+    let missed = "must-miss = [\"builder: RUN apt-get*\"]";
+    assert_eq!(asked(missed, &by_chance).0.verdict, Verdict::Pass);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What one cell answers.
 
+use crate::check::causes::Causes;
+use crate::check::chance::{Chancy, WHY};
 use crate::check::finding::{Finding, Rule, Verdict};
 use crate::check::matching::place;
 use crate::check::step::{StepName, standing};
+use crate::explain::{Cause, Miss};
 use crate::measure::{Analysis, COLD, Cell, CellStep};
 use crate::scenario::format::Assertion;
 use crate::units::Bytes;
@@ -13,19 +16,32 @@ use super::question::{Question, Wanted, questions};
 /// How many steps are named where a pattern matches none of them.
 const NAMED: usize = 8;
 
+/// The run that is asked.
+pub struct Run<'a> {
+    pub analysis: &'a Analysis,
+    pub causes: Causes<'a>,
+    pub chancy: Chancy,
+}
+
 /// What is asked of one cell.
-struct Asking<'a> {
+struct Asking<'a, 'r> {
     analysis: &'a Analysis,
+    causes: &'a Causes<'r>,
     cell: &'a Cell,
+    /// Whether a miss that chance explains is no answer: no strategy was named, and several caches
+    /// could be read.
+    by_chance: bool,
 }
 
 /// The answers of one cell to everything that `assertion` asks.
-pub fn ask(assertion: &Assertion, analysis: &Analysis, cell: &Cell) -> Vec<Finding> {
-    let asking = Asking { analysis, cell };
+pub fn ask(assertion: &Assertion, run: &Run<'_>, cell: &Cell) -> Vec<Finding> {
+    let Run { analysis, causes, chancy } = run;
+    let by_chance = assertion.strategies.is_empty() && chancy.has(cell);
+    let asking = Asking { analysis, causes, cell, by_chance };
     questions(assertion).into_iter().map(|question| asking.answer(question)).collect()
 }
 
-impl<'a> Asking<'a> {
+impl<'a> Asking<'a, '_> {
     fn answer(&self, Question { rule, subject, wanted }: Question) -> Finding {
         let (verdict, evidence) = match (wanted, rule) {
             _ if self.cell.samples.is_empty() => self.not_built(),
@@ -69,27 +85,36 @@ impl<'a> Asking<'a> {
         steps.filter(|(name, _)| named(name)).collect()
     }
 
+    /// Whether chance may be all that `step` was rebuilt for: every input was as it was, in each round.
+    fn is_chance(&self, step: &str) -> bool {
+        let unexplained = |chain: &[&Miss]| {
+            chain.last().is_some_and(|first| matches!(first.cause, Cause::Unexplained { .. }))
+        };
+        self.by_chance && self.causes.always(self.cell, step, unexplained)
+    }
+
     fn steps(&self, rule: Rule, pattern: String) -> Finding {
         let matched = self.matching(&pattern);
         let against = |step: &CellStep| match rule {
             Rule::MustHit => step.rebuilt,
             _ => step.reused(),
         };
-        let mut wrong: Vec<&(&str, &CellStep)> =
-            matched.iter().filter(|(_, step)| against(step) > 0).collect();
+        let mut against: Vec<&str> =
+            matched.iter().filter(|(_, step)| against(step) > 0).map(|(name, _)| *name).collect();
         // The first of a stage is where a chain of misses begins.
-        wrong.sort_by_cached_key(|(name, _)| standing(name));
+        against.sort_by_cached_key(|name| standing(name));
+        let is_chance = |name: &&str| rule == Rule::MustHit && self.is_chance(name);
+        let (excused, wrong): (Vec<&str>, Vec<&str>) = against.into_iter().partition(is_chance);
         let word = if rule == Rule::MustHit { "rebuilt" } else { "reused" };
-        let (verdict, evidence) = if matched.is_empty() {
-            self.in_vain(&pattern)
-        } else if wrong.is_empty() {
-            (Verdict::Pass, format!("{pattern:?} holds for {} steps", matched.len()))
-        } else {
-            let names: Vec<&str> = wrong.iter().map(|(name, _)| *name).collect();
-            let evidence = format!("{} was {word}, against {rule} {pattern:?}", names.join(", "));
-            (Verdict::Regressed, evidence)
+        let told =
+            |names: &[&str]| format!("{} was {word}, against {rule} {pattern:?}", names.join(", "));
+        let (verdict, evidence) = match (wrong.as_slice(), excused.as_slice()) {
+            _ if matched.is_empty() => self.in_vain(&pattern),
+            ([], []) => (Verdict::Pass, format!("{pattern:?} holds for {} steps", matched.len())),
+            ([], names) => (Verdict::CannotTell, format!("{}; {WHY}", told(names))),
+            (names, _) => (Verdict::Regressed, told(names)),
         };
-        let step = wrong.first().map(|(name, _)| (*name).to_owned());
+        let step = wrong.first().or(excused.first()).map(|name| (*name).to_owned());
         Finding { step, ..self.finding(rule, pattern, verdict, evidence) }
     }
 
@@ -107,15 +132,24 @@ impl<'a> Asking<'a> {
             wide || name.as_ref().is_some_and(of)
         });
         let (mut reused, mut all) = (0, 0);
+        let mut rebuilt = vec![];
         for (step, _) in chosen {
             all += 1;
-            reused += usize::from(step.rebuilt == 0);
+            if step.rebuilt == 0 {
+                reused += 1;
+            } else {
+                rebuilt.push(self.analysis.text(step.name));
+            }
         }
+        let enough = |reused: usize| reused as f64 >= wanted * all as f64;
+        let by_chance = || rebuilt.iter().filter(|step| self.is_chance(step)).count();
         match (vain, all) {
             (Some(vain), _) => self.in_vain(vain),
             (None, 0) => (Verdict::Regressed, "no step can be reused".into()),
-            _ if reused as f64 >= wanted * all as f64 => {
-                (Verdict::Pass, format!("{reused} of {all} steps reused"))
+            _ if enough(reused) => (Verdict::Pass, format!("{reused} of {all} steps reused")),
+            _ if enough(reused + by_chance()) => {
+                let evidence = format!("{reused} of {all} steps reused, {wanted} wanted; {WHY}");
+                (Verdict::CannotTell, evidence)
             }
             _ => (Verdict::Regressed, format!("{reused} of {all} steps reused, {wanted} wanted")),
         }

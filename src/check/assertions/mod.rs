@@ -1,7 +1,8 @@
 //! A scenario's assertions, asked of every cell that they name.
 //!
 //! Deterministic but for `max-ratio-to-cold`. Where no strategy is named they are asked of those
-//! that can hit at all: those that import, or keep an engine without `--no-cache`.
+//! that can hit at all: those that import, or keep an engine without `--no-cache`; and there a step
+//! that chance may have missed, as to which of several caches is read, fails none.
 
 mod asking;
 mod pattern;
@@ -12,8 +13,10 @@ use crate::scenario::Scenario;
 use crate::scenario::format::Assertion;
 use crate::strategy::{EngineUse, Strategy};
 
+use super::causes::Causes;
+use super::chance::Chancy;
 use super::finding::{Finding, Verdict};
-use asking::ask;
+use asking::{Run, ask};
 use pattern::glob;
 use question::{Question, questions};
 
@@ -21,6 +24,7 @@ use question::{Question, questions};
 /// hold; and one an assertion that no cell was asked, so that none passes unseen.
 pub fn assertions(scenario: &Scenario, analysis: &Analysis) -> Vec<Finding> {
     let mut found = vec![];
+    let run = Run { analysis, causes: Causes::new(analysis), chancy: Chancy::of(analysis) };
     for (number, commit) in scenario.commits.iter().enumerate() {
         // By message: the scenario may have got a commit since the journal was recorded.
         let commits = &analysis.header.commits;
@@ -34,7 +38,7 @@ pub fn assertions(scenario: &Scenario, analysis: &Analysis) -> Vec<Finding> {
             let cells = analysis.cells.iter().filter(|cell| Some(cell.commit) == place);
             let asked: Vec<&Cell> =
                 cells.filter(|cell| is_asked(assertion, analysis, cell)).collect();
-            found.extend(asked.iter().flat_map(|cell| ask(assertion, analysis, cell)));
+            found.extend(asked.iter().flat_map(|cell| ask(assertion, &run, cell)));
             let at = |strategy: String| Place {
                 strategy,
                 link: None,
