@@ -42,3 +42,93 @@ pub fn is_certain(
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::{CellStep, Names};
+    use crate::units::Nanos;
+
+    fn miss(step: &str, cause: Cause) -> Miss {
+        Miss {
+            step: step.into(),
+            line: None,
+            time: Nanos(0),
+            evidence: cause.evidence(),
+            cause,
+            first: 0,
+            against: None,
+            output: None,
+            empty_mounts: vec![],
+            unstable: None,
+        }
+    }
+
+    fn step(reused: usize, rebuilt: usize) -> CellStep {
+        let name = Names::default().number("x");
+        CellStep { name, rebuilt, cached: reused, lazy: 0, absent: 0, time: Nanos(0) }
+    }
+
+    fn above(step: &str) -> Cause {
+        Cause::Above { step: step.into(), output: None }
+    }
+
+    fn stage() -> Cause {
+        Cause::Stage { stage: "a".into(), output: None, unstable: None }
+    }
+
+    fn files() -> Cause {
+        Cause::Files { files: vec![], count: 1 }
+    }
+
+    const COPY: &str = "[b 2/3] COPY . .";
+    const RUN: &str = "[b 3/3] RUN install";
+
+    /// Of `RUN install`, below a `COPY` that was called and did in the baseline what `copy` says.
+    fn certain(copy: Option<(&str, CellStep)>, imported: bool, chain: &[(&str, Cause)]) -> bool {
+        let (hit, missed) = (step(1, 0), step(0, 1));
+        let lost =
+            StepPair { before: Some(("[b 2/3] RUN install", &hit)), after: Some((RUN, &missed)) };
+        let before = copy.as_ref().map(|(name, step)| (*name, step));
+        let steps = [StepPair { before, after: Some((COPY, &missed)) }, lost];
+        let chain: Vec<Miss> =
+            chain.iter().map(|(step, cause)| miss(step, cause.clone())).collect();
+        let chain: Vec<&Miss> = chain.iter().collect();
+        is_certain(&steps, &lost, imported, &chain)
+    }
+
+    #[test]
+    fn what_changes_above_a_step_and_did_not_stand_there_makes_its_loss_certain() {
+        let chain = [(RUN, above(COPY)), (COPY, files())];
+        assert!(certain(Some(("[b 3/3] COPY . .", step(0, 1))), true, &chain), "it stood below");
+        assert!(certain(Some(("[b 1/3] COPY a .", step(1, 0))), true, &chain), "it was reused");
+        assert!(certain(None, true, &chain), "it is new");
+        assert!(!certain(Some(("[b 1/3] COPY . .", step(0, 1))), true, &chain), "it stood there");
+        assert!(!certain(Some(("[a 3/3] COPY . .", step(0, 1))), true, &chain), "in another stage");
+        assert!(certain(None, true, &[(RUN, files())]), "an input of its own");
+    }
+
+    #[test]
+    fn what_chance_may_have_done_or_nothing_explains_is_not_certain() {
+        let unexplained = || Cause::Unexplained { caches: 2 };
+        assert!(!certain(None, true, &[(RUN, above(COPY)), (COPY, unexplained())]));
+        assert!(!certain(None, true, &[(RUN, Cause::NeverBuilt)]), "only inferred");
+        assert!(!certain(None, true, &[(RUN, above(COPY))]), "where it begins is not known");
+        assert!(!certain(None, true, &[]));
+        let failed = || Cause::ImportFailed { message: "gone".into() };
+        assert!(certain(None, true, &[(RUN, failed())]));
+        assert!(!certain(None, false, &[(RUN, failed())]), "so it did in the baseline");
+    }
+
+    #[test]
+    fn a_copy_from_a_rebuilt_stage_counts_where_no_cache_ever_held_it() {
+        let source = ("[a 2/2] COPY src .", files());
+        let chain = [(RUN, above(COPY)), (COPY, stage()), source];
+        assert!(certain(Some(("[b 3/3] COPY . .", step(0, 2))), true, &chain));
+        assert!(
+            !certain(Some(("[b 3/3] COPY . .", step(1, 1))), true, &chain),
+            "the same came out"
+        );
+        assert!(!certain(None, true, &chain));
+    }
+}
