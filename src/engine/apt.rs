@@ -75,45 +75,91 @@ impl Machine {
         let components = vec!["main".to_owned()];
         Ok(Source { uri: source.uri.clone(), suite: suite.to_owned(), components, signed_by })
     }
+
+    /// This machine's own release, with all the components and the key that its source names.
+    fn own(&self) -> Result<Source, EngineError> {
+        let own = self.sources.iter().find(|source| source.suite == self.codename);
+        own.cloned().map_or_else(|| self.source(&self.codename), Ok)
+    }
 }
 
 /// Where a package is to come from.
 #[derive(Clone, Debug)]
 pub enum From {
-    /// Whatever this machine would install.
+    /// Whatever this machine would install; where it does not know the packages, since its own
+    /// lists may never have been fetched, its release with lists of ours.
     Machine,
     /// Another suite, with lists of its own.
     Suite(Source),
 }
 
-/// Downloads `packages` and unpacks them into `into`; `work` is scratch space.
+/// Downloads `packages` and unpacks them into `into`; `work` is scratch space. Tells the archives.
 pub async fn unpack(
     packages: &[&str],
     from: &From,
     work: &Path,
     into: &Path,
-) -> Result<(), EngineError> {
-    let downloads = work.join(packages.join("+"));
-    fs::create_dir_all(&downloads).map_err(at("create", &downloads))?;
+) -> Result<Vec<PathBuf>, EngineError> {
+    let archives = match from {
+        From::Suite(source) => download(packages, Some(source), work).await?,
+        From::Machine => match download(packages, None, work).await {
+            Ok(archives) => archives,
+            Err(error) => {
+                // Where there is no such release, the first error says more.
+                let Ok(own) = Machine::read().and_then(|machine| machine.own()) else {
+                    return Err(error);
+                };
+                let downloaded = download(packages, Some(&own), work).await;
+                downloaded.map_err(|with_ours| EngineError::NoPackages {
+                    packages: packages.join(", "),
+                    reason: format!(
+                        "with this machine's lists, {error}; with new lists of {}, {with_ours}",
+                        own.suite
+                    ),
+                })?
+            }
+        },
+    };
+    for archive in &archives {
+        run(Command::new("dpkg").arg("-x").arg(archive).arg(into)).await?;
+    }
+    Ok(archives)
+}
+
+/// The archives of `packages`: from `suite` with lists of its own, else as this machine would.
+async fn download(
+    packages: &[&str],
+    suite: Option<&Source>,
+    work: &Path,
+) -> Result<Vec<PathBuf>, EngineError> {
+    let folder = work.join(packages.join("+"));
+    // What an attempt that failed left there is not what this one gets.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).map_err(at("create", &folder))?;
     // Even as root: the download directory is ours alone.
     let mut options = vec!["-oAPT::Sandbox::User=root".to_owned()];
-    if let From::Suite(source) = from {
+    if let Some(source) = suite {
         options.extend(private_state(source, work)?);
-        run(Command::new("apt-get").args(&options).arg("update").arg("-qq")).await?;
+        // A mirror that does not answer is only a warning otherwise, and its packages then unknown.
+        let any = "-oAPT::Update::Error-Mode=any";
+        run(Command::new("apt-get").args(&options).args([any, "update", "-qq"])).await?;
     }
     let mut download = Command::new("apt-get");
     download.args(&options);
-    download.arg("-qq").arg("download").args(packages).current_dir(&downloads);
+    download.arg("-qq").arg("download").args(packages).current_dir(&folder);
     run(&mut download).await?;
-    for entry in fs::read_dir(&downloads).map_err(at("list", &downloads))?.flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "deb") {
-            run(Command::new("dpkg").arg("-x").arg(entry.path()).arg(into)).await?;
-        }
-    }
-    Ok(())
+    let entries = fs::read_dir(&folder).map_err(at("list", &folder))?.flatten();
+    let archives = entries.map(|entry| entry.path());
+    Ok(archives.filter(|path| path.extension().is_some_and(|kind| kind == "deb")).collect())
 }
 
-/// The version that this machine, or the suite after [`unpack`]'s update, offers; empty if none.
+/// The version of the package in `archive`.
+pub async fn version(archive: &Path) -> Result<String, EngineError> {
+    let text = run(Command::new("dpkg-deb").arg("-f").arg(archive).arg("Version")).await?;
+    Ok(text.trim().to_owned())
+}
+
+/// The version that this machine's lists offer; empty if none.
 pub async fn machine_version(package: &str) -> String {
     let mut show = Command::new("apt-cache");
     show.args(["show", "--no-all-versions", package]);
@@ -287,6 +333,19 @@ mod tests {
             source("forky", &["main"]).line(),
             "deb [signed-by=/k.gpg] http://mirror.test/debian forky main"
         );
+    }
+
+    #[test]
+    fn the_machines_own_release_is_taken_as_its_source_names_it() {
+        let sources = parse_list(
+            "deb http://a.test/tools stable main\ndeb http://m.test/ubuntu noble main universe\n",
+        );
+        let machine =
+            |codename: &str| Machine { codename: codename.to_owned(), sources: sources.clone() };
+        assert_eq!(machine("noble").own().unwrap(), sources[1]);
+        let other = machine("forky").own().unwrap();
+        assert_eq!((&*other.suite, &*other.uri), ("forky", "http://a.test/tools"));
+        assert!(Machine { codename: "forky".to_owned(), sources: vec![] }.own().is_err());
     }
 
     #[tokio::test]

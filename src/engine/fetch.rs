@@ -126,12 +126,7 @@ async fn fetch_release(
         fs::create_dir(folder).map_err(at("create", folder))?;
     }
     apt::unpack(&PACKAGES, from, &work, &root).await?;
-    if apt::unpack(&["runc"], &From::Machine, &work, &root).await.is_err() {
-        // The machine's own lists may never have been fetched; ours of its release can be.
-        let machine = Machine::read()?;
-        let own = From::Suite(machine.source(&machine.codename)?);
-        apt::unpack(&["runc"], &own, &work, &root).await?;
-    }
+    apt::unpack(&["runc"], &From::Machine, &work, &root).await?;
     for folder in ["usr/sbin", "usr/bin", "sbin", "bin"] {
         let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
         for entry in entries.flatten() {

@@ -150,7 +150,7 @@ async fn mmdebstrap(scratch: &Path) -> Result<(PathBuf, String), EngineError> {
 async fn busybox(scratch: &Path, made: &Path) -> Result<String, EngineError> {
     let root = scratch.join("busybox");
     fs::create_dir_all(&root).map_err(at("create", &root))?;
-    apt::unpack(&["busybox-static"], &From::Machine, scratch, &root).await?;
+    let archives = apt::unpack(&["busybox-static"], &From::Machine, scratch, &root).await?;
     let program = ["bin/busybox", "usr/bin/busybox"]
         .into_iter()
         .map(|path| root.join(path))
@@ -158,7 +158,11 @@ async fn busybox(scratch: &Path, made: &Path) -> Result<String, EngineError> {
         .unwrap_or_else(|| root.join("bin/busybox"));
     let applets = apt::run(Command::new(&program).arg("--list")).await?;
     busybox_tar(&program, applets.lines(), made).map_err(at("write", made))?;
-    Ok(format!("busybox-static {}", apt::machine_version("busybox-static").await))
+    let version = match archives.first() {
+        Some(archive) => apt::version(archive).await?,
+        None => String::new(),
+    };
+    Ok(format!("busybox-static {version}"))
 }
 
 fn busybox_tar<'a>(

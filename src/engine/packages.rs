@@ -61,7 +61,7 @@ async fn unpacked(
             fs::create_dir(folder).map_err(at("create", folder))?;
         }
         match apt::unpack(packages, &from, &work, &unpacked).await {
-            Ok(()) => {
+            Ok(_) => {
                 fs::rename(&unpacked, &root).map_err(at("create", &root))?;
                 return Ok(root);
             }

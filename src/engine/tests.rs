@@ -130,6 +130,56 @@ async fn a_clone_does_not_change_the_golden_data_root() {
     assert_eq!(checksums(&golden), before);
 }
 
+/// Asks this test program again, as a machine whose apt keeps its lists in an empty folder.
+fn without_apt_lists(test: &str, folder: &Path) -> std::process::Output {
+    let (lists, configuration) = (folder.join("lists"), folder.join("apt.conf"));
+    fs::create_dir_all(lists.join("partial")).unwrap();
+    let text = format!("Dir::State::lists \"{}\";\n", lists.display());
+    fs::write(&configuration, text).unwrap();
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", test])
+        .env(CHILD, folder)
+        .env("APT_CONFIG", &configuration)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn base_images_are_made_where_apt_lists_were_never_fetched() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = without_apt_lists("engine::tests::child_that_makes_base_images", folder.path());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("made from busybox-static 1"), "{text}");
+    assert!(text.contains("unpacked mmdebstrap"), "{text}");
+    let error = text.lines().find(|line| line.starts_with("error: ")).unwrap();
+    let expected = "the Debian packages cachefrom-no-such are not to be had: with this machine's lists, apt-get failed";
+    assert!(error.contains(expected), "{error}");
+    assert!(error.contains("; with new lists of "), "{error}");
+    assert_eq!(fs::read_dir(folder.path().join("lists/partial")).unwrap().count(), 0);
+}
+
+/// Not a test of its own: what the test above asks for.
+#[tokio::test(flavor = "multi_thread")]
+async fn child_that_makes_base_images() {
+    let (Some(folder), Some(_)) = (std::env::var_os(CHILD), std::env::var_os("APT_CONFIG")) else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    let cache = folder.join("cache");
+    let base = local_base("busybox", &cache, &|line| eprintln!("{line}")).await.unwrap().unwrap();
+    println!("made from {}", base.source);
+    // What comes after that for Debian's images takes minutes, and is the same on every machine.
+    let unpack = async |package: &str| {
+        apt::unpack(&[package], &apt::From::Machine, folder, &folder.join("tools")).await
+    };
+    unpack("mmdebstrap").await.unwrap();
+    assert!(folder.join("tools/usr/bin/mmdebstrap").exists());
+    println!("unpacked mmdebstrap");
+    let error = unpack("cachefrom-no-such").await.unwrap_err();
+    println!("error: {}", error.to_string().replace('\n', " "));
+}
+
 /// Imports a root filesystem as an image, which unpacks it into a snapshot.
 async fn load(socket: &Path, tar: &Path) {
     use bollard::query_parameters::CreateImageOptionsBuilder;

@@ -202,13 +202,15 @@ async fn find(
         Some(path) => (folder.join(path), format!("rootfs {}", path.display())),
         None => {
             let notice = |text: &str| (setup.on_event)(Event::Notice(text));
-            let made = engine::local_base(written, &setup.options.cache_dir, &notice).await?;
-            let made = made.ok_or_else(|| RunError::BaseImage {
+            let made = engine::local_base(written, &setup.options.cache_dir, &notice).await;
+            let made =
+                made.map_err(|error| format!("making it here failed: {}", super::causes(&error)));
+            let made = made.and_then(|made| {
+                made.ok_or_else(|| "it is not one that this machine can make".to_owned())
+            });
+            let made = made.map_err(|why| RunError::BaseImage {
                 reference: written.to_owned(),
-                reason: format!(
-                    "{}, and it is not one that this machine can make",
-                    super::causes(&error)
-                ),
+                reason: format!("{}, and {why}", super::causes(&error)),
             })?;
             (made.path, made.source)
         }
