@@ -1,17 +1,24 @@
 //! Secrets that builds mount and that caches are logged in to with: where their values are, and how
 //! these are kept out of results.
 //!
-//! Read once, before anything is built. Nothing prints or serializes a value.
+//! Read once, before anything is built. Nothing prints or serializes a value. Text is searched as it
+//! was printed: what was cut or quoted is no longer a secret's line, but shows most of one.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::{Bound, Range};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 /// The most that BuildKit takes for one (buildkit `session/secrets/secretsprovider/store.go`).
 const LIMIT: usize = 500 * 1024;
 /// Shorter lines stand in logs by chance, and hiding them would hide nothing.
 const SHORTEST: usize = 6;
+/// What stands in the place of a secret.
+const STARS: &[u8] = b"***";
 
 /// Where one secret is, as buildx takes it: `id=NAME`, `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +48,8 @@ pub enum SecretError {
     Twice { id: String },
     #[error("a cache attribute takes {{env:{variable}}}, and the variable {variable} is not set")]
     NoVariable { variable: String },
+    #[error("secrets are too large, all together, to be looked for in what builds print")]
+    Search { source: aho_corasick::BuildError },
 }
 
 impl FromStr for Place {
@@ -71,14 +80,16 @@ impl FromStr for Place {
 }
 
 /// Values by their names.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Secrets {
     /// For builds, by their ids.
     mounted: BTreeMap<String, Vec<u8>>,
     /// Of the environment, for cache attributes.
     variables: BTreeMap<String, String>,
-    /// Every line of all that is hidden, longest first: one may be the beginning of another.
-    hidden: Vec<String>,
+    /// Every line of all that is hidden, in each of the ways that it may stand in text.
+    hidden: BTreeSet<Vec<u8>>,
+    /// Finds `hidden`; none where that is empty.
+    finder: Option<AhoCorasick>,
 }
 
 impl fmt::Debug for Secrets {
@@ -119,15 +130,14 @@ impl Secrets {
                 return Err(SecretError::Twice { id });
             }
         }
-        Ok(Self::of(found))
+        Self::of(found)
     }
 
-    fn of(mounted: BTreeMap<String, Vec<u8>>) -> Self {
+    /// Those of these values, by their ids, for builds that mount them.
+    pub fn of(mounted: BTreeMap<String, Vec<u8>>) -> Result<Self, SecretError> {
         let mut secrets = Self::default();
-        for value in mounted.values() {
-            secrets.conceal(&String::from_utf8_lossy(value));
-        }
-        Self { mounted, ..secrets }
+        secrets.conceal_all(mounted.values().map(Vec::as_slice))?;
+        Ok(Self { mounted, ..secrets })
     }
 
     /// For the session that hands them to the engine.
@@ -140,7 +150,7 @@ impl Secrets {
         for name in parts(text).filter_map(|(_, name)| name) {
             let value = std::env::var(name)
                 .map_err(|_| SecretError::NoVariable { variable: name.to_owned() })?;
-            self.conceal(&value);
+            self.conceal(&value)?;
             self.variables.insert(name.to_owned(), value);
         }
         Ok(())
@@ -153,26 +163,116 @@ impl Secrets {
     }
 
     /// Hides every line of `value` from now on.
-    pub fn conceal(&mut self, value: &str) {
-        let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST);
-        self.hidden.extend(lines.map(str::to_owned));
-        self.hidden.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        self.hidden.dedup();
+    pub fn conceal(&mut self, value: &str) -> Result<(), SecretError> {
+        self.conceal_all([value.as_bytes()])
+    }
+
+    fn conceal_all<'a>(
+        &mut self,
+        values: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), SecretError> {
+        let lines = values.into_iter().flat_map(|value| value.split(|&byte| byte == b'\n'));
+        let lines = lines.map(<[u8]>::trim_ascii).filter(|line| line.len() >= SHORTEST);
+        self.hidden.extend(lines.flat_map(forms));
+        if !self.hidden.is_empty() {
+            // A faster kind takes a kilobyte for each byte of a secret.
+            let mut builder = AhoCorasick::builder();
+            let finder = builder.kind(Some(AhoCorasickKind::ContiguousNFA)).build(&self.hidden);
+            self.finder = Some(finder.map_err(|source| SecretError::Search { source })?);
+        }
+        Ok(())
     }
 
     /// Whether there is anything to hide.
     pub fn is_hiding(&self) -> bool {
-        !self.hidden.is_empty()
+        self.finder.is_some()
+    }
+
+    /// The length of the longest line that is hidden, in bytes.
+    pub fn longest(&self) -> usize {
+        self.hidden.iter().map(Vec::len).max().unwrap_or(0)
     }
 
     /// Puts `***` in the place of every line of a secret that `text` holds.
     pub fn hide(&self, text: &mut String) {
-        for line in &self.hidden {
-            if text.contains(line) {
-                *text = text.replace(line, "***");
-            }
+        let hidden = self.hidden(text.as_bytes());
+        if let Cow::Owned(hidden) = hidden {
+            *text = String::from_utf8_lossy(&hidden).into_owned();
         }
     }
+
+    /// `text` with `***` in the place of every line of a secret.
+    pub fn hidden<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        self.hidden_up_to(text, text.len())
+    }
+
+    /// The same of the first `limit` bytes of `text`, which may be cut [`Self::longest`] bytes later:
+    /// a secret that goes on beyond them is hidden all the same.
+    pub fn hidden_up_to<'t>(&self, text: &'t [u8], limit: usize) -> Cow<'t, [u8]> {
+        let limit = limit.min(text.len());
+        let (mut shown, mut from) = (vec![], 0);
+        for found in self.find(text) {
+            if found.start >= limit {
+                break;
+            }
+            shown.extend_from_slice(&text[from..found.start]);
+            shown.extend_from_slice(STARS);
+            from = found.end;
+        }
+        if from == 0 {
+            return Cow::Borrowed(&text[..limit]);
+        }
+        shown.extend_from_slice(&text[from.min(limit)..limit]);
+        Cow::Owned(shown)
+    }
+
+    /// The same of `text` that ends anywhere: the beginning of a secret at its end is hidden too.
+    pub fn hidden_cut(&self, text: &[u8]) -> Vec<u8> {
+        let (whole, rest) = text.split_at(self.unfinished(text));
+        let mut shown = self.hidden(whole).into_owned();
+        shown.extend_from_slice(if rest.len() < SHORTEST { rest } else { STARS });
+        shown
+    }
+
+    /// Where `text`, which goes on or was cut, ends in what may be the beginning of a secret's line;
+    /// its length where it does not.
+    pub fn unfinished(&self, text: &[u8]) -> usize {
+        let begun = |tail: &[u8]| {
+            let after = (Bound::Included(tail), Bound::Unbounded);
+            let mut after = self.hidden.range::<[u8], _>(after);
+            after.next().is_some_and(|line| line.starts_with(tail))
+        };
+        let first = (text.len() + 1).saturating_sub(self.longest()).min(text.len());
+        let start = (first..text.len()).find(|&start| begun(&text[start..]));
+        let start = start.unwrap_or(text.len());
+        // What overlaps with that beginning is known to be hidden only together with it.
+        let over = self.find(text).into_iter().find(|found| found.end > start);
+        over.map_or(start, |found| found.start.min(start))
+    }
+
+    /// Where lines of secrets stand in `text`, in its order; those that overlap are one.
+    fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let Some(finder) = &self.finder else { return vec![] };
+        let mut found: Vec<Range<usize>> = vec![];
+        // These come in the order of their ends.
+        for next in finder.find_overlapping_iter(text) {
+            let mut next = next.range();
+            while let Some(before) = found.pop_if(|before| before.end > next.start) {
+                next.start = next.start.min(before.start);
+            }
+            found.push(next);
+        }
+        found
+    }
+}
+
+/// What `line` may look like: as it is, as text where it is none, and in the quotes of JSON, which
+/// engines' messages and programs have too.
+fn forms(line: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let text = String::from_utf8_lossy(line);
+    let quoted = serde_json::Value::from(&*text).to_string();
+    let quoted = quoted[1..quoted.len() - 1].as_bytes().to_vec();
+    [line.to_vec(), text.as_bytes().to_vec(), quoted].into_iter()
 }
 
 /// `text` in pieces: what is plain, and the name in the `{env:NAME}` after it; the last has none.
@@ -238,21 +338,77 @@ mod tests {
     #[test]
     fn values_are_hidden_line_by_line_and_never_printed() {
         let value = b"user=me\ncorrect-horse\n\nyes\n".to_vec();
-        let secrets = Secrets::of(BTreeMap::from([("npm".to_owned(), value)]));
+        let secrets = Secrets::of(BTreeMap::from([("npm".to_owned(), value)])).unwrap();
         let mut text = "login with correct-horse as user=me failed: yes".to_owned();
         secrets.hide(&mut text);
         assert_eq!(text, "login with *** as *** failed: yes");
         assert_eq!(format!("{secrets:?}"), "{\"npm\"}");
     }
 
-    #[test]
-    fn a_secret_that_begins_another_does_not_uncover_its_end() {
-        let value = |text: &str| text.as_bytes().to_vec();
-        let (one, other) = (value("hunter2"), value("hunter2-prod-9f3c"));
-        let secrets = Secrets::of(BTreeMap::from([("a".to_owned(), one), ("b".to_owned(), other)]));
-        let mut text = "hunter2-prod-9f3c, then hunter2".to_owned();
+    fn hiding(values: &[&str]) -> Secrets {
+        let mut secrets = Secrets::default();
+        values.iter().for_each(|value| secrets.conceal(value).unwrap());
+        secrets
+    }
+
+    fn shown(secrets: &Secrets, text: &str) -> String {
+        let mut text = text.to_owned();
         secrets.hide(&mut text);
-        assert_eq!(text, "***, then ***");
+        text
+    }
+
+    #[test]
+    fn a_secret_that_begins_or_ends_another_does_not_uncover_the_rest() {
+        let secrets = hiding(&["hunter2", "hunter2-prod-9f3c", "9f3c-more", "prod-9"]);
+        assert_eq!(shown(&secrets, "hunter2-prod-9f3c, then hunter2"), "***, then ***");
+        assert_eq!(shown(&secrets, "a hunter2-prod-9f3c-more b"), "a *** b");
+        assert_eq!(shown(&secrets, "hunter2hunter2"), "******");
+    }
+
+    #[test]
+    fn a_secret_is_hidden_as_programs_quote_it() {
+        let secrets = hiding(&["//registry.example/:_authToken=\"abc\\def\""]);
+        let printed = "x //registry.example/:_authToken=\"abc\\def\" y";
+        assert_eq!(shown(&secrets, printed), "x *** y");
+        assert_eq!(shown(&secrets, &format!("{printed:?}")), "\"x *** y\"");
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_is_hidden_as_it_is_and_as_text() {
+        let value = b"key:\xff\xfe\x00:end".to_vec();
+        let secrets = Secrets::of(BTreeMap::from([("a".to_owned(), value.clone())])).unwrap();
+        assert_eq!(*secrets.hidden(&value), *STARS);
+        assert_eq!(shown(&secrets, &String::from_utf8_lossy(&value)), "***");
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_left_where_text_is_cut() {
+        let secrets = hiding(&["correct-horse"]);
+        let text = b"a correct-horse b correct-horse c";
+        let up_to = |limit| String::from_utf8(secrets.hidden_up_to(text, limit).into()).unwrap();
+        assert_eq!(up_to(2), "a ");
+        assert_eq!(up_to(3), "a ***");
+        assert_eq!(up_to(15), "a ***");
+        assert_eq!(up_to(17), "a *** b");
+        assert_eq!(up_to(20), "a *** b ***");
+        assert_eq!(up_to(1000), "a *** b *** c");
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_is_known_at_the_end_of_text() {
+        let secrets = hiding(&["correct-horse", "horse-box"]);
+        let unfinished = |text: &str| secrets.unfinished(text.as_bytes());
+        assert_eq!(unfinished(""), 0);
+        assert_eq!(unfinished("a b"), 3);
+        assert_eq!(unfinished("a correct-hors"), 2);
+        // The second may begin within the first.
+        assert_eq!(unfinished("a correct-horse"), 2);
+        assert_eq!(unfinished("a correct-horse!"), 16);
+        assert_eq!(unfinished("a ccc"), 4);
+        let cut = |text: &str| String::from_utf8(secrets.hidden_cut(text.as_bytes())).unwrap();
+        assert_eq!(cut("correct-horse, correct-ho"), "***, ***");
+        assert_eq!(cut("correct-horse, c"), "***, c");
+        assert_eq!(Secrets::default().unfinished(b"abc"), 3);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use crate::buildkit::{Frontend, Worker};
 pub use held::Held;
 pub use outputs::Outputs;
 
-use hiding::{hide, hide_update};
+use hiding::{Hiding, hide};
 
 /// Where what BuildKit says while it builds a target goes.
 pub type OnUpdate<'a> = &'a (dyn Fn(Option<&str>, &Update) + Send + Sync);
@@ -256,7 +256,7 @@ async fn verify_all(
         async move {
             let (socket, run) = (docker, setting.run);
             let image = verify::Image { socket, name: &image, run, limit: verify::LIMIT };
-            verify::run(&image, verify).await
+            verify::run(&image, verify, setting.secrets).await
         }
     });
     for ran in join_all(runs).await {
@@ -284,11 +284,13 @@ async fn watched(
     let (sender, mut updates) = mpsc::unbounded_channel();
     let building = buildkit::build(connection, request, Some(sender));
     let showing = async {
+        let mut hiding = Hiding::of(setting.secrets);
         while let Some(mut update) = updates.recv().await {
-            if setting.secrets.is_hiding() {
-                hide_update(setting.secrets, &mut update);
-            }
+            hiding.hide(&mut update);
             on_update(request.target.as_deref(), &update);
+        }
+        if let Some(rest) = hiding.rest() {
+            on_update(request.target.as_deref(), &rest);
         }
     };
     // The build drops its sender when it ends, and with it the showing.
@@ -329,7 +331,7 @@ fn request(setting: &Setting<'_>, build: &BuildPlan) -> BuildRequest {
         contexts: setting.contexts.clone(),
         network_host: setting.host_network,
         shared_key: setting.shared_key.clone(),
-        secrets: setting.secrets.values().clone(),
+        secrets: setting.secrets.clone(),
     }
 }
 

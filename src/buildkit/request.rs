@@ -12,6 +12,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 };
 
 use super::channel::BuildkitError;
+use crate::secrets::Secrets;
 
 /// What to build, and with which caches.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +34,8 @@ pub struct BuildRequest {
     pub network_host: bool,
     /// A fresh one sends the whole context, a known one only what changed.
     pub shared_key: String,
-    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Handed to the engine when it asks for them, and shown nowhere.
+    pub secrets: Secrets,
 }
 
 /// What reads the Dockerfile.

@@ -61,7 +61,7 @@ pub async fn build(
         id: session.clone(),
         shared_key: request.shared_key.clone(),
         directories: directories.map(|(name, path)| (name.to_owned(), path)).into(),
-        secrets: request.secrets.clone(),
+        secrets: request.secrets.values().clone(),
         stores: caches.stores.clone(),
     };
     let _session = Session::open(connection, offer).await?;
@@ -70,7 +70,7 @@ pub async fn build(
 
     let (sender, mut messages) = mpsc::unbounded_channel();
     let _reader = Reader(tokio::spawn(read_status(connection.clone(), reference.clone(), sender)));
-    let mut fold = Fold::default();
+    let mut fold = Fold::hiding(request.secrets.clone());
     let mut take = |message: StatusResponse| {
         fold.add(&message);
         if let Some(updates) = &updates {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, VertexLog};
 
+use crate::secrets::Secrets;
 use crate::trace::{Interval, LOG_TAIL, Trace, Transfer, Vertex};
 use crate::units::{Bytes, Nanos};
 
@@ -18,6 +19,8 @@ const LINE_LIMIT: usize = 4096;
 /// A trace in the making. Times are nanoseconds since the epoch of the engine's clock.
 #[derive(Debug, Default)]
 pub struct Fold {
+    /// Hidden in lines of output, which are whole only here.
+    secrets: Secrets,
     vertices: Vec<Pending>,
     index: HashMap<String, usize>,
     last: Option<i128>,
@@ -45,6 +48,11 @@ struct Row {
 }
 
 impl Fold {
+    /// Shows none of `secrets`.
+    pub fn hiding(secrets: Secrets) -> Self {
+        Self { secrets, ..Self::default() }
+    }
+
     /// Takes in one message, in the order of arrival.
     pub fn add(&mut self, message: &StatusResponse) {
         for vertex in &message.vertexes {
@@ -94,16 +102,21 @@ impl Fold {
         let origin = starts.min().unwrap_or(0);
         let last = self.last.unwrap_or(origin);
         let since = |time: i128| Nanos(u64::try_from((time - origin).max(0)).unwrap_or(u64::MAX));
-        let vertices = self.vertices.into_iter().map(|pending| pending.finish(last, since));
+        let secrets = &self.secrets;
+        let vertices = self.vertices.into_iter();
+        let vertices = vertices.map(|pending| pending.finish(secrets, last, since));
         Trace { vertices: vertices.collect() }
     }
 
     fn log(&mut self, log: &VertexLog) {
-        let pending = self.pending(&log.vertex);
+        // A secret that begins within the limit is known by its end.
+        let limit = LINE_LIMIT + self.secrets.longest();
+        let index = self.index(&log.vertex);
+        let pending = &mut self.vertices[index];
         for byte in &log.msg {
             if *byte == b'\n' {
-                pending.end_line();
-            } else if pending.partial.len() < LINE_LIMIT {
+                pending.end_line(&self.secrets);
+            } else if pending.partial.len() < limit {
                 pending.partial.push(*byte);
             }
         }
@@ -116,17 +129,23 @@ impl Fold {
     }
 
     fn pending(&mut self, digest: &str) -> &mut Pending {
-        let index = *self.index.entry(digest.to_owned()).or_insert_with(|| {
+        let index = self.index(digest);
+        &mut self.vertices[index]
+    }
+
+    /// The place in `vertices` of the one that `digest` names.
+    fn index(&mut self, digest: &str) -> usize {
+        *self.index.entry(digest.to_owned()).or_insert_with(|| {
             self.vertices.push(Pending { digest: digest.to_owned(), ..Pending::default() });
             self.vertices.len() - 1
-        });
-        &mut self.vertices[index]
+        })
     }
 }
 
 impl Pending {
-    fn end_line(&mut self) {
-        let line = String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned();
+    fn end_line(&mut self, secrets: &Secrets) {
+        let line = secrets.hidden_up_to(&self.partial, LINE_LIMIT);
+        let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
         self.partial.clear();
         if self.log.len() == LOG_TAIL {
             self.log.pop_front();
@@ -134,9 +153,9 @@ impl Pending {
         self.log.push_back(line);
     }
 
-    fn finish(mut self, last: i128, since: impl Fn(i128) -> Nanos) -> Vertex {
+    fn finish(mut self, secrets: &Secrets, last: i128, since: impl Fn(i128) -> Nanos) -> Vertex {
         if !self.partial.is_empty() {
-            self.end_line();
+            self.end_line(secrets);
         }
         let mut intervals: Vec<Interval> = Vec::new();
         for (start, end) in self.spans {
@@ -240,16 +259,34 @@ mod tests {
         assert_eq!(trace.vertices[0].error.as_deref(), Some("failed to load cache"));
     }
 
+    fn log(text: &str) -> StatusResponse {
+        let msg = text.as_bytes().into();
+        let log = VertexLog { vertex: "d".into(), msg, ..Default::default() };
+        StatusResponse { logs: vec![log], ..Default::default() }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_before_its_line_is_cut() {
+        let secret: String = (0..2_000).map(|n| format!("{n} ")).collect();
+        assert!(secret.len() > 2 * LINE_LIMIT);
+        let mut secrets = Secrets::default();
+        secrets.conceal(&secret).unwrap();
+        secrets.conceal("correct-horse").unwrap();
+        let mut failed = vertex(false, 0, Some(5));
+        failed.vertexes[0].error = "exit code: 1".into();
+        let mut fold = Fold::hiding(secrets);
+        let across = format!("{}correct-horse, and more\n", "x".repeat(LINE_LIMIT - 3));
+        let (begun, rest) = secret.split_at(5_000);
+        for message in [failed, log(&across), log(begun), log(rest), log("!\n")] {
+            fold.add(&message);
+        }
+        let log = &fold.finish().vertices[0].log;
+        let expected = [format!("{}***", "x".repeat(LINE_LIMIT - 3)), "***".to_owned()];
+        assert_eq!(*log, expected);
+    }
+
     #[test]
     fn a_failed_vertex_keeps_the_tail_of_its_log_across_messages() {
-        let log = |text: &str| StatusResponse {
-            logs: vec![VertexLog {
-                vertex: "d".into(),
-                msg: text.as_bytes().into(),
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
         let mut failed = vertex(false, 0, Some(5));
         failed.vertexes[0].error = "exit code: 1".into();
         let mut messages = vec![failed];

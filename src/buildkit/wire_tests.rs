@@ -25,6 +25,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Address, BuildRequest, Connection, build, disk_usage};
+use crate::secrets::Secrets;
 
 type Reply<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -237,7 +238,7 @@ async fn a_build_serves_its_files_and_secrets_through_the_tunnel() {
         context,
         dockerfile: "docker/Dockerfile".into(),
         shared_key: "key".into(),
-        secrets: [("token".to_owned(), b"hush".to_vec())].into(),
+        secrets: Secrets::of([("token".to_owned(), b"hush".to_vec())].into()).unwrap(),
         ..Default::default()
     };
     let outcome = build(&connection, &request, None).await.unwrap();
@@ -263,7 +264,7 @@ async fn a_build_that_fails_is_an_outcome_and_names_its_step() {
     let request = BuildRequest {
         context: root.path().into(),
         dockerfile: "Dockerfile".into(),
-        secrets: [("token".to_owned(), Vec::new())].into(),
+        secrets: Secrets::of([("token".to_owned(), Vec::new())].into()).unwrap(),
         ..Default::default()
     };
     // The socket itself lies in this context, and is sent as nothing.

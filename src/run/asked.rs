@@ -111,7 +111,7 @@ pub(super) fn secrets(strategies: &[Strategy], options: &Options) -> Result<Secr
     for (attr, value) in strategies.iter().flat_map(Strategy::attrs) {
         secrets.look_up(value)?;
         if is_credential(attr) {
-            secrets.conceal(value);
+            secrets.conceal(value)?;
         }
     }
     Ok(secrets)

@@ -1,11 +1,13 @@
 //! Keeps secrets out of what a trial records and shows, which its builds and images may have printed.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::journal::{Outcome, TrialRecord};
 use crate::secrets::Secrets;
-use crate::trace::{Update, is_step};
+use crate::trace::{LogUpdate, Update, is_step};
 
 /// Takes out of what builds and images printed what may be secret.
 pub fn hide(secrets: &Secrets, record: &mut TrialRecord) {
@@ -30,36 +32,73 @@ pub fn hide(secrets: &Secrets, record: &mut TrialRecord) {
     }
 }
 
-/// The same of what is shown while a build runs. A line that comes in pieces is not known there.
-pub fn hide_update(secrets: &Secrets, update: &mut Update) {
-    for vertex in &mut update.vertexes {
-        secrets.hide(&mut vertex.error);
-        if !is_step(&vertex.name) {
-            secrets.hide(&mut vertex.name);
-        }
+/// The same of what is shown while a build runs. A line may come in pieces: the end of one that may
+/// be the beginning of a secret waits for the next.
+pub struct Hiding<'a> {
+    secrets: &'a Secrets,
+    /// What waits of each vertex' streams, not encoded.
+    waiting: BTreeMap<(String, i64), Waiting>,
+}
+
+struct Waiting {
+    log: LogUpdate,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Hiding<'a> {
+    pub fn of(secrets: &'a Secrets) -> Self {
+        Self { secrets, waiting: BTreeMap::new() }
     }
-    for status in &mut update.statuses {
-        secrets.hide(&mut status.name);
-    }
-    for log in &mut update.logs {
-        let printed = BASE64.decode(&log.data).unwrap_or_default();
-        // Bytes that are no text stay as they are, unless there is something to hide.
-        let printed = String::from_utf8_lossy(&printed);
-        let mut text = printed.clone().into_owned();
-        secrets.hide(&mut text);
-        if text != printed {
-            log.data = BASE64.encode(text);
+
+    pub fn hide(&mut self, update: &mut Update) {
+        let secrets = self.secrets;
+        if !secrets.is_hiding() {
+            return;
         }
+        for vertex in &mut update.vertexes {
+            secrets.hide(&mut vertex.error);
+            if !is_step(&vertex.name) {
+                secrets.hide(&mut vertex.name);
+            }
+        }
+        for status in &mut update.statuses {
+            secrets.hide(&mut status.name);
+        }
+        update.logs.retain_mut(|log| self.hide_log(log));
+    }
+
+    /// Whether anything of `log` is left to be shown now.
+    fn hide_log(&mut self, log: &mut LogUpdate) -> bool {
+        let Ok(printed) = BASE64.decode(&log.data) else { return false };
+        let key = (log.vertex.clone(), log.stream);
+        let before = self.waiting.remove(&key);
+        let mut bytes = before.map_or_else(Vec::new, |waiting| waiting.bytes);
+        bytes.extend(printed);
+        let whole = self.secrets.unfinished(&bytes);
+        let rest = bytes.split_off(whole);
+        if !rest.is_empty() {
+            self.waiting.insert(key, Waiting { log: log.clone(), bytes: rest });
+        }
+        log.data = BASE64.encode(self.secrets.hidden(&bytes));
+        !bytes.is_empty()
+    }
+
+    /// What still waits when the build is over. What would be half of a secret shows none of it.
+    pub fn rest(self) -> Option<Update> {
+        let logs = self.waiting.into_values().map(|Waiting { log, bytes }| LogUpdate {
+            data: BASE64.encode(self.secrets.hidden_cut(&bytes)),
+            ..log
+        });
+        let logs: Vec<_> = logs.collect();
+        (!logs.is_empty()).then(|| Update { logs, ..Update::default() })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::journal::{BuildRecord, TrialKey};
-    use crate::trace::{LogUpdate, StatusUpdate, Trace, Vertex, VertexUpdate};
+    use crate::trace::{StatusUpdate, Trace, Vertex, VertexUpdate};
     use crate::units::Nanos;
 
     #[test]
@@ -94,7 +133,7 @@ mod tests {
             outputs: vec![],
         });
         let mut secrets = Secrets::default();
-        secrets.conceal("correct-horse");
+        secrets.conceal("correct-horse").unwrap();
         hide(&secrets, &mut record);
         let written = format!("{record:?}");
         assert!(written.contains("denied: ***") && !written.contains("horse"), "{written}");
@@ -110,10 +149,38 @@ mod tests {
             logs: vec![log(said().as_bytes()), log(b"\xff\n")],
         };
         let mut secrets = Secrets::default();
-        secrets.conceal("correct-horse");
-        hide_update(&secrets, &mut update);
+        secrets.conceal("correct-horse").unwrap();
+        let mut hiding = Hiding::of(&secrets);
+        hiding.hide(&mut update);
         assert!(!format!("{update:?}").contains("horse"));
         let logs = update.logs.iter().map(|log| BASE64.decode(&log.data).unwrap());
         assert_eq!(logs.collect::<Vec<_>>(), [b"denied: ***".to_vec(), b"\xff\n".to_vec()]);
+        assert!(hiding.rest().is_none());
+    }
+
+    #[test]
+    fn a_secret_that_is_printed_in_pieces_is_hidden_while_other_streams_go_on() {
+        let mut secrets = Secrets::default();
+        secrets.conceal("correct-horse").unwrap();
+        let mut hiding = Hiding::of(&secrets);
+        let mut shown = String::new();
+        let show = |update: &Update, shown: &mut String| {
+            for log in &update.logs {
+                let text = String::from_utf8(BASE64.decode(&log.data).unwrap()).unwrap();
+                shown.push_str(&format!("{}{text}|", log.stream));
+            }
+        };
+        for (stream, text) in
+            [(1, "a corr"), (2, "horse"), (1, "ect-"), (1, "horse b\nc"), (2, "!\n"), (1, "orrect")]
+        {
+            let log = LogUpdate { data: BASE64.encode(text), stream, ..Default::default() };
+            let mut update = Update { logs: vec![log], ..Update::default() };
+            hiding.hide(&mut update);
+            show(&update, &mut shown);
+        }
+        assert_eq!(shown, "1a |2horse|1*** b\n|2!\n|");
+        shown.clear();
+        show(&hiding.rest().unwrap(), &mut shown);
+        assert_eq!(shown, "1***|");
     }
 }

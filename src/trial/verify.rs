@@ -15,6 +15,7 @@ use crate::engine::guarded::{self, Guard};
 use crate::engine::{EngineError, docker};
 use crate::journal::Verification;
 use crate::scenario::format::Verify;
+use crate::secrets::Secrets;
 
 /// How much of an image's output the journal keeps, in bytes.
 const KEPT_OUTPUT: usize = 2_000;
@@ -42,7 +43,11 @@ pub struct Image<'a> {
 
 /// What an image printed, and how it ended.
 struct Ran {
+    /// As it is compared; secrets may be in it.
     stdout: String,
+    /// The same as it is shown, in which there are none.
+    shown: String,
+    /// As it is shown.
     stderr: String,
     ended: Ended,
 }
@@ -66,14 +71,15 @@ pub enum VerifyError {
     Run { image: String, source: Error },
 }
 
-/// What the image printed, and what is wrong with it, if anything.
+/// What the image printed, and what is wrong with it, if anything; neither shows any of `secrets`.
 pub async fn run(
     image: &Image<'_>,
     verify: &Verify,
+    secrets: &Secrets,
 ) -> Result<(Verification, Option<String>), VerifyError> {
-    let ran = ran(image, verify).await?;
+    let ran = ran(image, verify, secrets).await?;
     let problem = problem(verify, &ran);
-    let mut kept = ran.stdout;
+    let mut kept = ran.shown;
     kept.truncate(kept.floor_char_boundary(KEPT_OUTPUT));
     let verification = Verification {
         target: verify.target.clone(),
@@ -84,7 +90,7 @@ pub async fn run(
     Ok((verification, problem))
 }
 
-async fn ran(image: &Image<'_>, verify: &Verify) -> Result<Ran, VerifyError> {
+async fn ran(image: &Image<'_>, verify: &Verify, secrets: &Secrets) -> Result<Ran, VerifyError> {
     let docker = docker::connect(image.socket)?;
     let failed = |source| VerifyError::Run { image: image.name.into(), source };
     let body = ContainerCreateBody {
@@ -113,8 +119,20 @@ async fn ran(image: &Image<'_>, verify: &Verify) -> Result<Ran, VerifyError> {
         }
         Err(error) => return Err(failed(error)),
     };
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Ran { stdout: text(printed.stdout), stderr: text(printed.stderr), ended })
+    let stdout = String::from_utf8_lossy(&printed.stdout).into_owned();
+    let shown = hidden(secrets, &printed.stdout, &ended);
+    let stderr = hidden(secrets, &printed.stderr, &ended);
+    Ok(Ran { stdout, shown, stderr, ended })
+}
+
+/// What may be shown of what an image printed.
+fn hidden(secrets: &Secrets, printed: &[u8], ended: &Ended) -> String {
+    let shown = match ended {
+        Ended::With(_) | Ended::NotStarted(_) => secrets.hidden(printed),
+        // It may have been in the middle of a secret.
+        Ended::Not(_) | Ended::Flooding => secrets.hidden_cut(printed).into(),
+    };
+    String::from_utf8_lossy(&shown).into_owned()
 }
 
 /// What an image printed so far.
@@ -159,7 +177,7 @@ impl Printed {
 
 /// Why what an image did is not what `verify` asks for.
 fn problem(verify: &Verify, ran: &Ran) -> Option<String> {
-    let Ran { stdout, stderr, ended } = ran;
+    let Ran { stdout, shown, stderr, ended } = ran;
     let image = if verify.target.is_empty() { "the image" } else { &verify.target };
     let what = format!("{image} run with {:?}", verify.args);
     let ended = match ended {
@@ -170,7 +188,7 @@ fn problem(verify: &Verify, ran: &Ran) -> Option<String> {
         Ended::Flooding => Some(format!("printed more than {} MiB", MOST_OUTPUT >> 20)),
     };
     if let Some(ended) = ended {
-        let streams = [("stderr", end(stderr)), ("stdout", end(stdout))];
+        let streams = [("stderr", end(stderr)), ("stdout", end(shown))];
         let printed = streams.iter().filter(|(_, end)| !end.is_empty());
         let printed: String = printed.map(|(name, end)| format!("; {name}: {end}")).collect();
         return Some(format!("{what} {ended}{printed}"));
@@ -183,7 +201,7 @@ fn problem(verify: &Verify, ran: &Ran) -> Option<String> {
             Ok(_) => {
                 return Some(format!(
                     "{what} printed {}, which {pattern:?} does not match",
-                    beginning(stdout)
+                    beginning(shown)
                 ));
             }
             Err(error) => return Some(format!("{pattern:?} is not a regular expression: {error}")),
@@ -193,7 +211,7 @@ fn problem(verify: &Verify, ran: &Ran) -> Option<String> {
         match serde_json::from_str::<serde_json::Value>(stdout) {
             Ok(found) if found == *expected => {}
             _ => {
-                let printed = beginning(stdout);
+                let printed = beginning(shown);
                 return Some(format!("{what} printed {printed} instead of {expected}"));
             }
         }
@@ -230,7 +248,8 @@ mod tests {
     use crate::engine::wire::{Answer, serve};
 
     fn ran(stdout: &str, status: i64) -> Ran {
-        Ran { stdout: stdout.into(), stderr: String::new(), ended: Ended::With(status) }
+        let ended = Ended::With(status);
+        Ran { stdout: stdout.into(), shown: stdout.into(), stderr: String::new(), ended }
     }
 
     fn expecting(json: serde_json::Value) -> Verify {
@@ -283,6 +302,15 @@ mod tests {
 
     /// What is said of an image that the engine starts with `start`, and that prints `output`.
     async fn said(start: (u16, &'static str), output: Answer) -> (Verification, Option<String>) {
+        said_without(&Secrets::default(), start, output).await
+    }
+
+    /// The same without `secrets`.
+    async fn said_without(
+        secrets: &Secrets,
+        start: (u16, &'static str),
+        output: Answer,
+    ) -> (Verification, Option<String>) {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("docker.sock");
         let output = std::sync::Mutex::new(Some(output));
@@ -302,7 +330,7 @@ mod tests {
             target: String::new(),
             ..expecting(1.into())
         };
-        let found = run(&image, &verify).await.unwrap();
+        let found = run(&image, &verify, secrets).await.unwrap();
         let asked = asked.lock().unwrap();
         assert!(asked.last().unwrap().starts_with("DELETE /containers/x"), "{asked:?}");
         found
@@ -339,5 +367,44 @@ mod tests {
         let (verification, problem) = said((400, message), output("", 0, false)).await;
         let expected = format!("the image run with [\".\"] did not start: {message}");
         assert_eq!((problem, verification.passed), (Some(expected), false));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_an_image_prints_is_hidden_before_it_is_quoted_or_cut() {
+        const QUOTED: &str = "//registry.example/:_authToken=\"abc\\def-123456\"";
+        const LONG: &str = match str::from_utf8(&[b'x'; 5_000]) {
+            Ok(long) => long,
+            Err(_) => "",
+        };
+        let mut secrets = Secrets::default();
+        secrets.conceal(QUOTED).unwrap();
+        secrets.conceal(LONG).unwrap();
+        let (verification, problem) =
+            said_without(&secrets, (204, ""), output(QUOTED, 1, true)).await;
+        let expected = "the image run with [\".\"] printed \"***\", which \"^out$\" does not match";
+        assert_eq!(problem.as_deref(), Some(expected));
+        assert_eq!(verification.stdout, "***");
+        let (verification, problem) =
+            said_without(&secrets, (204, ""), output(LONG, 1, true)).await;
+        assert_eq!(problem.as_deref(), Some(expected));
+        assert_eq!(verification.stdout, "***");
+        // It was stopped in the middle.
+        let (verification, problem) =
+            said_without(&secrets, (204, ""), output(&LONG[..4_000], 1, false)).await;
+        let expected = "the image run with [\".\"] did not end within 0.3 s; stdout: ***";
+        assert_eq!(problem.as_deref(), Some(expected));
+        assert_eq!(verification.stdout, "***");
+    }
+
+    #[tokio::test]
+    async fn an_image_is_compared_with_its_secrets_and_shown_without() {
+        let mut secrets = Secrets::default();
+        secrets.conceal("horse and out").unwrap();
+        let (verification, problem) =
+            said_without(&secrets, (204, ""), output("horse and out\n", 1, true)).await;
+        assert!(problem.is_some_and(|problem| problem.contains("printed \"***\\n\"")));
+        assert_eq!(verification.stdout, "***\n");
+        let found = Ran { shown: "***".into(), ..ran("{\"a\": \"secret\"}", 0) };
+        assert_eq!(super::problem(&expecting(json!({ "a": "secret" })), &found), None);
     }
 }

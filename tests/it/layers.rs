@@ -23,7 +23,7 @@ const MAY_NAME: [(&str, &[&str]); 23] = [
     ("history", &["ignore", "scenario", "strategy"]),
     ("engine", &["units"]),
     ("registry", &["credentials", "fault", "go_json", "link", "units"]),
-    ("buildkit", &["credentials", "ignore", "trace", "units"]),
+    ("buildkit", &["credentials", "ignore", "secrets", "trace", "units"]),
     ("journal", &["link", "registry", "strategy", "trace", "units"]),
     (
         "trial",
