@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Write};
 use clap::ValueEnum;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
+use super::say;
+use crate::check::output::printable;
 use crate::journal::{Outcome, Skipped, TrialRecord};
 use crate::measure::reuse;
 use crate::run::Event;
@@ -50,23 +52,23 @@ impl Shown {
 
     fn plain(&mut self, event: &Event<'_>) {
         match event {
-            Event::Notice(text) => line(text),
+            Event::Notice(text) => say(text),
             Event::Planned { trials } => {
                 self.trials = *trials;
-                line(&format!("{trials} trials"));
+                say(&format!("{trials} trials"));
             }
-            Event::Skipped(skipped) => line(&skip(skipped)),
+            Event::Skipped(skipped) => say(&skip(skipped)),
             Event::TrialStarted(_) | Event::Status { .. } => {}
             Event::TrialEnded(record) => {
                 self.done += 1;
-                line(&format!("[{}/{}] {}", self.done, self.trials, sentence(record)));
+                say(&format!("[{}/{}] {}", self.done, self.trials, sentence(record)));
             }
         }
     }
 
     fn tty(&mut self, event: &Event<'_>) {
         match event {
-            Event::Notice(text) => line(text),
+            Event::Notice(text) => say(text),
             Event::Planned { trials } => {
                 let width = rustix::termios::tcgetwinsize(std::io::stderr());
                 let width = width.map_or(80, |size| size.ws_col);
@@ -74,7 +76,7 @@ impl Shown {
                 bar.enable_steady_tick(std::time::Duration::from_millis(500));
                 self.bar = Some(bar);
             }
-            Event::Skipped(skipped) => line(&skip(skipped)),
+            Event::Skipped(skipped) => say(&skip(skipped)),
             Event::Status { .. } => {}
             Event::TrialStarted(key) => {
                 if let Some(bar) = &self.bar {
@@ -116,11 +118,6 @@ impl Drop for Shown {
     }
 }
 
-fn line(text: &str) {
-    // A closed stderr must not stop a run.
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
 fn rawjson(event: &Event<'_>) {
     let value = match event {
         Event::Notice(text) => serde_json::json!({"reason": "notice", "text": text}),
@@ -147,7 +144,8 @@ fn skip(skipped: &Skipped) -> String {
     format!("{} is skipped, because {}", skipped.strategy, skipped.because)
 }
 
-/// What came of a trial, in one line, and a line for each doubt about it.
+/// What came of a trial, in one line, and a line for each doubt about it. Builds and images may have
+/// printed any of it, which steers no terminal.
 fn sentence(record: &TrialRecord) -> String {
     let mut text = outcome(record);
     // At the first commit there is no cache yet that an import could find.
@@ -156,7 +154,7 @@ fn sentence(record: &TrialRecord) -> String {
             text.push_str(&format!("\n    warning: nothing was imported from {error}"));
         }
     }
-    text
+    printable(&text)
 }
 
 fn outcome(record: &TrialRecord) -> String {
@@ -170,12 +168,18 @@ fn outcome(record: &TrialRecord) -> String {
         Outcome::BuildFailed { step, exit_code, message, log } => {
             let place = if step.is_empty() { String::new() } else { format!(" at {step}") };
             let code = exit_code.map_or(String::new(), |code| format!(" with exit code {code}"));
-            let log: String = log.iter().map(|line| format!("\n    {line}")).collect();
+            let log: String = log.iter().map(|line| format!("\n    {}", last(line))).collect();
             format!("{what}: the build failed{place}{code}: {message}{log}")
         }
         Outcome::WrongImage { message } => format!("{what}: wrong image: {message}"),
         Outcome::Broken { message } => format!("{what}: broken: {message}"),
     }
+}
+
+/// What a terminal shows of a line that was printed over itself, as progress is.
+fn last(line: &str) -> &str {
+    let line = line.trim_end_matches('\r');
+    line.rsplit_once('\r').map_or(line, |(_, last)| last)
 }
 
 #[cfg(test)]
@@ -257,27 +261,35 @@ mod tests {
         assert!(lines(40, 0)[0].contains("registry-max commit 12"));
     }
 
+    /// A trial whose build failed.
+    fn failed(step: &str, message: &str, log: &[&str]) -> TrialRecord {
+        let key =
+            crate::journal::TrialKey { round: 0, strategy: "cold".into(), link: None, commit: 1 };
+        let outcome = Outcome::BuildFailed {
+            step: step.into(),
+            exit_code: None,
+            message: message.into(),
+            log: log.iter().map(|line| (*line).to_owned()).collect(),
+        };
+        TrialRecord::new(key, outcome)
+    }
+
     #[test]
     fn a_failure_that_no_step_is_to_blame_for_names_none() {
-        let failed = |step: &str| {
-            let key = crate::journal::TrialKey {
-                round: 0,
-                strategy: "cold".into(),
-                link: None,
-                commit: 1,
-            };
-            let outcome = Outcome::BuildFailed {
-                step: step.into(),
-                exit_code: None,
-                message: "no such file".into(),
-                log: vec![],
-            };
-            super::outcome(&TrialRecord::new(key, outcome))
-        };
-        assert_eq!(failed(""), "round 1 cold commit 2: the build failed: no such file");
+        let said = |step: &str| sentence(&failed(step, "no such file", &[]));
+        assert_eq!(said(""), "round 1 cold commit 2: the build failed: no such file");
         assert_eq!(
-            failed("[1/2] RUN a"),
+            said("[1/2] RUN a"),
             "round 1 cold commit 2: the build failed at [1/2] RUN a: no such file"
         );
+    }
+
+    #[test]
+    fn what_a_build_printed_steers_no_terminal() {
+        let log = ["\x1b[2J\x1b]0;title\x07", " 10 %\r 50 %\r100 %\r", "\u{9b}2J"];
+        let said = sentence(&failed("", "exit\x1b[2J", &log));
+        let expected = "round 1 cold commit 2: the build failed: exit [2J\n     [2J ]0;title \n    \
+                        100 %\n     2J";
+        assert_eq!(said, expected);
     }
 }
