@@ -25,6 +25,9 @@ fn set() -> Result<(), git2::Error> {
     }
     // SAFETY: as above.
     unsafe { opts::set_verify_owner_validation(false) }?;
+    // Some versions of git write it into partial clones; what those lack is told (`partial`).
+    // SAFETY: as above.
+    unsafe { opts::set_extensions(&["partialclone"]) }?;
     // Each tree is read once or twice, and a large repository has gigabytes of them.
     // SAFETY: as above.
     unsafe { opts::set_cache_object_limit(ObjectType::Tree, 0) }?;

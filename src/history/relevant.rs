@@ -10,6 +10,7 @@ use crate::ignore::Patterns;
 use super::HistoryError;
 use super::compared::{Compared, bytes};
 use super::entries::{below, tree};
+use super::partial::is_missing;
 use super::replay::{Replay, find};
 use super::stored::{in_repository, leaves, own_ignore};
 
@@ -158,7 +159,13 @@ impl<'r> Seeing<'r> {
             },
         };
         if ignore != self.ignore.0 {
-            let blob = ignore.and_then(|id| self.repository.find_blob(id).ok());
+            let blob = match ignore.map(|id| self.repository.find_blob(id)) {
+                Some(Err(error)) if is_missing(&error) => {
+                    return Err(HistoryError::git("read an ignore file")(error));
+                }
+                // What is no file is no ignore file.
+                found => found.and_then(Result::ok),
+            };
             let text = blob.map(|blob| String::from_utf8_lossy(blob.content()).into_owned());
             self.ignore = (ignore, Patterns::of_ignore_file(&text.unwrap_or_default()));
         }

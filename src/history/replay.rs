@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::libgit2::isolate;
+use super::partial;
 use super::relevant::relevant;
 use super::stored::{Stored, in_repository};
 use super::{History, HistoryError, ScriptedCommit, Source};
@@ -61,6 +62,16 @@ impl History {
     /// The asked commits of a repository, and what to know about them, a sentence each.
     pub fn replay(replay: &Replay) -> Result<(History, Vec<String>), HistoryError> {
         let repository = open(&replay.repository)?;
+        let remedy = partial::remedy(&repository, &replay.repository);
+        let found = Self::sequence(repository, replay, remedy.is_some());
+        found.map_err(|error| partial::told(error, &replay.repository, remedy))
+    }
+
+    fn sequence(
+        repository: Repository,
+        replay: &Replay,
+        is_partial: bool,
+    ) -> Result<(History, Vec<String>), HistoryError> {
         let dockerfile = in_repository(&replay.context, &replay.dockerfile).ok_or_else(|| {
             let (repository, dockerfile) = (replay.repository.clone(), replay.dockerfile.clone());
             HistoryError::OutsideRepository { repository, dockerfile }
@@ -98,10 +109,17 @@ impl History {
             });
         }
         let stored = Stored { ids, context: replay.context.clone() };
-        let mut places = 0..stored.ids.len();
-        if !places.any(|index| {
-            stored.file(&repository, index, &replay.dockerfile).is_ok_and(|found| found.is_some())
-        }) {
+        if is_partial {
+            partial::complete(&repository, &stored, &replay.dockerfile)?;
+        }
+        let mut has_dockerfile = false;
+        for index in 0..stored.ids.len() {
+            has_dockerfile = stored.file(&repository, index, &replay.dockerfile)?.is_some();
+            if has_dockerfile {
+                break;
+            }
+        }
+        if !has_dockerfile {
             let repository = replay.repository.clone();
             return Err(HistoryError::NoDockerfile { repository, dockerfile });
         }

@@ -1,7 +1,5 @@
 //! Trees of a real repository's commits, read when they are asked for.
 
-use std::path::Path;
-
 use git2::{Commit, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 
 use crate::ignore::clean;
@@ -156,12 +154,12 @@ impl Stored {
         let Some(path) = in_repository(&self.context, path) else { return Ok(None) };
         let commit = find(repository, self.ids[index])?;
         let Some(tree) = context_of(repository, &commit, "")? else { return Ok(None) };
-        let Ok(entry) = tree.get_path(Path::new(&path)) else { return Ok(None) };
+        let Some(entry) = at(repository, &tree, &path, &commit)? else { return Ok(None) };
         let mode = mode(entry.filemode()).filter(|mode| *mode != Mode::Symlink);
         Ok(mode.map(|mode| File { blob: entry.id(), mode, stamp: STAMP }))
     }
 
-    fn context<'r>(
+    pub(super) fn context<'r>(
         &self,
         repository: &'r Repository,
         index: usize,
@@ -197,11 +195,32 @@ pub(super) fn context_of<'r>(
     if context.is_empty() {
         return Ok(Some(whole));
     }
-    let Ok(entry) = whole.get_path(Path::new(context)) else { return Ok(None) };
+    let Some(entry) = at(repository, &whole, context, commit)? else { return Ok(None) };
     match entry.kind() {
         Some(ObjectType::Tree) => repository.find_tree(entry.id()).map(Some).map_err(failed()),
         _ => Ok(None),
     }
+}
+
+/// The entry at `path` of the tree of `commit`; none where there is no such entry. Unlike libgit2's own
+/// way it tells a folder that the repository lacks from one that the commit lacks.
+fn at(
+    repository: &Repository,
+    tree: &git2::Tree<'_>,
+    path: &str,
+    commit: &Commit<'_>,
+) -> Result<Option<git2::TreeEntry<'static>>, HistoryError> {
+    let mut parts = path.split('/');
+    let mut found = parts.next().and_then(|name| tree.get_name(name)).map(|entry| entry.to_owned());
+    for name in parts {
+        let Some(folder) = found.filter(|entry| entry.kind() == Some(ObjectType::Tree)) else {
+            return Ok(None);
+        };
+        let doing = || format!("read the folder above {path:?} of the commit {}", commit.id());
+        let tree = repository.find_tree(folder.id()).map_err(HistoryError::git(doing()))?;
+        found = tree.get_name(name).map(|entry| entry.to_owned());
+    }
+    Ok(found)
 }
 
 fn mode(bits: i32) -> Option<Mode> {

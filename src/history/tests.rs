@@ -635,3 +635,76 @@ fn a_name_that_a_tree_has_twice_is_not_one_file() {
     assert!(error.contains("`a`") && error.contains("is there twice"), "{error}");
     assert!(history.take(0).is_ok());
 }
+
+/// Takes out of a repository, as a partial clone of it would not have it, the object `id`.
+fn lose(repository: &Repository, id: Oid) {
+    let id = id.to_string();
+    fs::remove_file(repository.path().join("objects").join(&id[..2]).join(&id[2..])).unwrap();
+}
+
+#[test]
+fn what_a_partial_clone_lacks_is_told_with_the_command_that_brings_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = with_entries(folder.path(), &[("100644", b"more")]);
+    let author = Signature::new("a", "a@localhost", &git2::Time::new(9, 0)).unwrap();
+    let mut last = repository.head().unwrap().peel_to_commit().unwrap();
+    let kept = repository.blob(b"FROM busybox\n").unwrap();
+    let other = repository.blob(b"other").unwrap();
+    let mut below = repository.treebuilder(None).unwrap();
+    below.insert("x", other, 0o100644).unwrap();
+    let below = below.write().unwrap();
+    for (name, id, mode) in [("Dockerfile", kept, 0o100644), ("deep", below, 0o040000)] {
+        let mut tree = repository.treebuilder(Some(&last.tree().unwrap())).unwrap();
+        tree.insert(name, id, mode).unwrap();
+        let tree = repository.find_tree(tree.write().unwrap()).unwrap();
+        let id = repository.commit(Some("HEAD"), &author, &author, "a", &tree, &[&last]);
+        last = repository.find_commit(id.unwrap()).unwrap();
+    }
+    let path = folder.path().display();
+    let replayed = |more: Replay| {
+        let repository = folder.path().to_owned();
+        let dockerfile = "Dockerfile".to_owned();
+        History::replay(&Replay { repository, dockerfile, ..more }).map(|(history, _)| history)
+    };
+    let told = |more: Replay| replayed(more).err().unwrap().to_string();
+    assert_eq!(replayed(Replay::default()).unwrap().commits().len(), 4);
+
+    // Of a repository that is meant to be whole, it is broken.
+    lose(&repository, other);
+    let history = replayed(Replay::default()).unwrap();
+    assert!(matches!(
+        history.checkout(3, &folder.path().join("out")),
+        Err(HistoryError::Git { .. })
+    ));
+    drop(history);
+    let mut config = repository.config().unwrap();
+    config.set_str("remote.origin.url", "file:///nowhere").unwrap();
+    config.set_bool("remote.origin.promisor", true).unwrap();
+    let error = told(Replay::default());
+    let expected = format!(
+        "failed to read \"deep/x\" of the commit {}: {path} is a partial clone and lacks it\n  \
+         bring all that is missing with git -C {path} fetch --refetch --no-filter origin \
+         'refs/heads/*:refs/heads/*'",
+        last.id()
+    );
+    assert_eq!(error, expected);
+    config.set_str("remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*").unwrap();
+    assert!(told(Replay::default()).ends_with("fetch --refetch --no-filter origin"));
+    assert!(
+        replayed(Replay { which: Which::Range("HEAD~2..HEAD~1".into()), ..Replay::default() })
+            .is_ok()
+    );
+    // A folder that is missing may hold the Dockerfile.
+    lose(&repository, below);
+    let context = || Replay { context: "deep".into(), ..Replay::default() };
+    let error = told(context());
+    assert!(error.contains("partial clone"), "{error}");
+    assert!(told(Replay { only_relevant: true, ..context() }).contains("partial clone"));
+    lose(&repository, kept);
+    assert!(told(Replay::default()).contains("read the content of Dockerfile"));
+    // As git wrote it before it had several such remotes.
+    config.remove("remote.origin.promisor").unwrap();
+    config.set_i32("core.repositoryformatversion", 1).unwrap();
+    config.set_str("extensions.partialClone", "origin").unwrap();
+    assert!(told(Replay::default()).contains("partial clone"));
+}
