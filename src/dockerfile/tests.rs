@@ -94,6 +94,20 @@ fn variables_are_those_that_stand_above() {
 }
 
 #[test]
+fn a_word_stands_in_for_what_is_unset_and_with_a_colon_for_what_is_empty() {
+    let values = [("A", "1"), ("E", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let values = BTreeMap::from(values);
+    let expanded = |text: &str| expand(text, &values);
+    assert_eq!(expanded("${A-x} ${E-x} ${U-x} ${A:-x} ${E:-x} ${U:-x}"), "1  x 1 x x");
+    assert_eq!(expanded("${A+x} ${E+x} ${U+x} ${A:+x} ${E:+x} ${U:+x}"), "x x  x  ");
+    assert_eq!(expanded("${U-${A}-${U:-y}} ${A?no} ${A:?no} ${U-}"), "1-y 1 1 ");
+    let images = |text: &str| parse(text).images(&BTreeMap::new());
+    assert_eq!(images("FROM ${BASE-debian:bookworm}\n"), image("debian:bookworm"));
+    assert_eq!(images("ARG V=1\nFROM debian${V+:$V}\n"), image("debian:1"));
+    assert_eq!(images("ARG V\nFROM debian:${V?none}\n"), BTreeSet::new());
+}
+
+#[test]
 fn a_stage_may_start_from_one_that_a_variable_names() {
     let text =
         "ARG V=dev\nFROM busybox AS base\nFROM base AS dev\nFROM base AS Prod\nFROM ${V} AS last\n";

@@ -1,6 +1,7 @@
-//! `ARG` and `ENV`: what they set, and `$NAME`, `${NAME}`, `${NAME:-word}`, `${NAME:+word}`.
+//! `ARG` and `ENV`: what they set, and `$NAME`, `${NAME}`, `${NAME:-word}`, `${NAME:+word}`, both also
+//! without the colon: then an empty value counts as one.
 //!
-//! Other operations (`#`, `%`, `/`) are not done: the value is taken as it is. An unset name is
+//! Other operations (`?`, `#`, `%`, `/`) are not done: the value is taken as it is. An unset name is
 //! empty, as in BuildKit (`frontend/dockerfile/shell/lex.go`). Surprising: a value that variables make
 //! long has a short one in its place, since any text is accepted and none may fill the memory.
 
@@ -57,7 +58,7 @@ pub fn declare(
 /// `text` with its variables filled in; a short text that stands for both where they would add more
 /// than 16 KiB.
 pub fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
-    let value = |asked: Asked<'_>| values.get(asked.name).map_or("", String::as_str);
+    let value = |asked: Asked<'_>| values.get(asked.name).map(String::as_str);
     expand_with(text, &value).unwrap_or_else(|| stand_in(text, values))
 }
 
@@ -75,9 +76,9 @@ fn stand_in(text: &str, values: &BTreeMap<String, String>) -> String {
 pub(super) fn all_set(text: &str, values: &BTreeMap<String, String>) -> bool {
     let mark = "\0";
     let marked = expand_with(text, &|asked| match values.get(asked.name) {
-        Some(value) => value,
-        None if asked.has_word => "",
-        None => mark,
+        Some(value) => Some(value),
+        None if asked.has_word => None,
+        None => Some(mark),
     });
     marked.is_some_and(|marked| !marked.contains(mark))
 }
@@ -89,7 +90,7 @@ struct Asked<'t> {
     has_word: bool,
 }
 
-fn expand_with<'a>(text: &str, value: &dyn Fn(Asked<'_>) -> &'a str) -> Option<String> {
+fn expand_with<'a>(text: &str, value: &dyn Fn(Asked<'_>) -> Option<&'a str>) -> Option<String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -103,21 +104,25 @@ fn expand_with<'a>(text: &str, value: &dyn Fn(Asked<'_>) -> &'a str) -> Option<S
         if let Some((inside, after)) = after.strip_prefix('{').and_then(braced) {
             let end = name_length(inside);
             let (name, operation) = inside.split_at(end);
-            let (operator, word) = operation.split_at_checked(2).unwrap_or((operation, ""));
-            let has_word = matches!(operator, ":-" | ":+");
+            let (empty_is_unset, operation) = match operation.strip_prefix(':') {
+                Some(operation) => (true, operation),
+                None => (false, operation),
+            };
+            let has_word = operation.starts_with(['-', '+']);
             let value_now = value(Asked { name, has_word });
-            match operator {
-                ":-" if value_now.is_empty() => out.push_str(&expand_with(word, value)?),
-                ":+" if value_now.is_empty() => {}
-                ":+" => out.push_str(&expand_with(word, value)?),
-                _ => out.push_str(value_now),
+            let set = value_now.filter(|value| !(empty_is_unset && value.is_empty()));
+            match (operation.strip_prefix('-'), operation.strip_prefix('+')) {
+                (Some(word), _) if set.is_none() => out.push_str(&expand_with(word, value)?),
+                (_, Some(word)) if set.is_some() => out.push_str(&expand_with(word, value)?),
+                (_, Some(_)) => {}
+                _ => out.push_str(value_now.unwrap_or_default()),
             }
             rest = after;
         } else {
             let (name, after) = after.split_at(name_length(after));
             out.push_str(match name {
                 "" => "$",
-                name => value(Asked { name, has_word: false }),
+                name => value(Asked { name, has_word: false }).unwrap_or_default(),
             });
             rest = after;
         }
