@@ -131,7 +131,10 @@ fn changes(args: &Args, header: &Header, takable: &Takable) -> anyhow::Result<Ve
             ));
         }
     };
-    let asked = Asked { takes: &takes, reads: &|path| known.contains(path), on_file: &on_file };
+    let reads = |path: &str| known.contains(path);
+    // Of a repository's commits some may hold it.
+    let build_folder = known.range("target/"..).next().is_some_and(|at| at.starts_with("target/"));
+    let asked = Asked { takes: &takes, reads: &reads, build_folder, on_file: &on_file };
     let written = Written { results: None, is_results: holds_journal };
     let mut found = vec![];
     let mut there = BTreeSet::new();

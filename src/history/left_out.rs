@@ -1,4 +1,5 @@
-//! What of a folder on disk is no part of its commits: what cachefrom wrote, and what git ignores.
+//! What of a folder on disk is no part of its commits: git's own, the top folder's `target`, what
+//! cachefrom wrote, and what git ignores.
 //!
 //! Decides from paths, git's index and its ignore rules; reads no file's content but for the
 //! caller's question whether a folder holds results. Surprising: what git ignores and tracks
@@ -10,6 +11,9 @@ use git2::{Index, Repository};
 
 /// Where baselines are kept, wherever a check was run.
 const OWN_FOLDER: &str = ".cachefrom";
+
+/// Cargo's output, which may be gigabytes.
+const BUILD_FOLDER: &str = "target";
 
 /// What cachefrom writes, which may lie in a source tree.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,8 @@ pub(super) struct LeftOut<'a> {
     git: Option<WorkTree>,
     /// Paths that would be left out and are asked for by name.
     wanted: Vec<String>,
+    /// Whether the build folder may be taken, as a repository's commits may hold one.
+    pub build_folder: bool,
 }
 
 struct WorkTree {
@@ -48,8 +54,8 @@ impl<'a> LeftOut<'a> {
     pub fn of(root: &'a Path, include: &[String], written: Written<'_>) -> Self {
         let results = written.results.and_then(|results| results.canonicalize().ok());
         let is_results = written.is_results;
-        let mut left_out =
-            Self { root, results, is_results, git: WorkTree::around(root), wanted: vec![] };
+        let (git, wanted, build_folder) = (WorkTree::around(root), vec![], false);
+        let mut left_out = Self { root, results, is_results, git, wanted, build_folder };
         let named = include.iter().map(|pattern| literal(pattern));
         left_out.wanted = named
             .filter(|path| !path.is_empty())
@@ -66,8 +72,17 @@ impl<'a> LeftOut<'a> {
         self.results.as_deref() == Some(self.root)
     }
 
+    /// Whether a name in the top folder is the build folder's, which is taken by no name.
+    pub fn is_build_folder(&self, name: &str) -> bool {
+        name == BUILD_FOLDER && !self.build_folder && !self.root.join(name).is_file()
+    }
+
     /// Whether `path`, which is relative to the folder and uses `/`, is left out with all below it.
     pub fn has(&self, path: &str, is_folder: bool) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        if name.eq_ignore_ascii_case(".git") || self.is_build_folder(path) {
+            return true;
+        }
         let on_disk = self.root.join(path);
         if is_folder && self.results.as_ref() == Some(&on_disk) {
             return true;

@@ -1,7 +1,6 @@
 //! Reads the source tree that the first commit starts from.
 //!
-//! Takes what `include` names, or everything; never `.git`, at any depth, the top folder's
-//! `target`, nor what is [`LeftOut`]. Symlinks are taken as links; those that the build context
+//! Takes what `include` names, or everything, but what is [`LeftOut`]. Symlinks are taken as links; those that the build context
 //! may hold must stay inside the tree.
 
 use std::os::unix::ffi::OsStrExt;
@@ -36,7 +35,7 @@ pub(super) fn read(
         let failed = |problem: String| HistoryError::Include { include: pattern.clone(), problem };
         let literal = normal(pattern).map_err(|error| failed(format!("but {error}")))?;
         if std::fs::symlink_metadata(loaded.source.join(&literal)).is_ok() {
-            if reader.is_build_folder(literal.split('/').next().unwrap_or_default()) {
+            if left_out.is_build_folder(literal.split('/').next().unwrap_or_default()) {
                 return Err(failed("but the build folder is never taken".into()));
             }
             reader.refuse_links_on_the_way(&literal)?;
@@ -112,11 +111,6 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Whether a name in the top folder is cargo's output, which may be gigabytes.
-    fn is_build_folder(&self, name: &str) -> bool {
-        name == "target" && !self.root.join(name).is_file()
-    }
-
     fn refuse_links_on_the_way(&self, path: &str) -> Result<(), HistoryError> {
         for (slash, _) in path.match_indices('/') {
             let parent = self.root.join(&path[..slash]);
@@ -148,12 +142,8 @@ impl Reader<'_> {
                     let problem = "its name is not UTF-8".into();
                     return Err(HistoryError::Source { path: entry.path(), problem });
                 };
-                let git = name.eq_ignore_ascii_case(".git");
-                let skipped = git || (path.is_empty() && self.is_build_folder(&name));
-                if !skipped {
-                    let inside = if path.is_empty() { name } else { format!("{path}/{name}") };
-                    self.take(&inside, wanted)?;
-                }
+                let inside = if path.is_empty() { name } else { format!("{path}/{name}") };
+                self.take(&inside, wanted)?;
             }
             return Ok(());
         }

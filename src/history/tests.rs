@@ -478,6 +478,26 @@ fn what_runs_wrote_into_the_source_is_no_input_of_the_next() {
 }
 
 #[test]
+fn the_working_tree_is_what_a_first_commit_of_it_would_have() {
+    let fixture = Fixture::new();
+    fixture.write(".cachefrom/baselines/a.jsonl", "x");
+    fixture.write("data/.GIT/config", "x");
+    fixture.write("data/target/x", "x");
+    let source = fixture.source();
+    let paths = |asked: Asked<'_>| -> Vec<String> {
+        let files = working_tree(&source, &[], Written::NOTHING, asked).unwrap();
+        files.into_iter().map(|file| file.path).collect()
+    };
+    assert_eq!(paths(Asked::ALL), fixture.edited("").unwrap().paths(0).unwrap());
+    let with_build_folder = paths(Asked { build_folder: true, ..Asked::ALL });
+    assert!(with_build_folder.contains(&"target/debug/x".to_owned()));
+    let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"caf\xe9");
+    fs::write(source.join(name), "x").unwrap();
+    let error = working_tree(&source, &[], Written::NOTHING, Asked::ALL).unwrap_err();
+    assert!(error.to_string().contains("not UTF-8"), "{error}");
+}
+
+#[test]
 fn results_are_not_written_among_the_files_of_the_source() {
     let fixture = Fixture::new();
     let error = fixture.taken("", ".").unwrap_err().to_string();

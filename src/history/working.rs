@@ -22,6 +22,8 @@ pub struct Asked<'a> {
     pub takes: &'a dyn Fn(&str, PathKind) -> bool,
     /// Whether it matters what a file holds, and not only that it is there.
     pub reads: &'a dyn Fn(&str) -> bool,
+    /// Whether the top folder's `target` is asked for, which no scenario's commit has.
+    pub build_folder: bool,
     /// Is told how many files were looked at, after each.
     pub on_file: &'a dyn Fn(usize),
 }
@@ -34,12 +36,13 @@ pub enum PathKind {
 
 impl Asked<'_> {
     /// Everything, and what it holds.
-    pub const ALL: Self = Self { takes: &|_, _| true, reads: &|_| true, on_file: &|_| {} };
+    pub const ALL: Self =
+        Self { takes: &|_, _| true, reads: &|_| true, build_folder: false, on_file: &|_| {} };
 }
 
 /// Every file below `folder` that is `asked` for, by path, with the object id that git would give it,
-/// but those of git itself, what git ignores unless `include` names it, and what cachefrom wrote. The
-/// id of a file that need not be read is empty. Nothing is written.
+/// but what is [`LeftOut`] of a scenario's source too. The id of a file that need not be read is empty.
+/// Nothing is written.
 pub fn working_tree(
     folder: &Path,
     include: &[String],
@@ -48,7 +51,8 @@ pub fn working_tree(
 ) -> Result<Vec<FileChange>, HistoryError> {
     isolate()?;
     let folder = &folder.canonicalize().map_err(HistoryError::io("find", folder))?;
-    let left_out = LeftOut::of(folder, include, written);
+    let mut left_out = LeftOut::of(folder, include, written);
+    left_out.build_folder = asked.build_folder;
     let mut found = vec![];
     let mut files = 0;
     let mut waiting = vec![String::new()];
@@ -56,16 +60,19 @@ pub fn working_tree(
         let path = folder.join(&below);
         for entry in fs::read_dir(&path).map_err(HistoryError::io("list", &path))? {
             let entry = entry.map_err(HistoryError::io("list", &path))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name == ".git" {
-                continue;
-            }
+            let name = entry.file_name();
+            let is_text = name.to_str().is_some();
+            let name = name.to_string_lossy().into_owned();
             let relative = if below.is_empty() { name } else { format!("{below}/{name}") };
             let kind = entry.file_type().map_err(HistoryError::io("look at", &entry.path()))?;
             let path_kind = if kind.is_dir() { PathKind::Folder } else { PathKind::File };
             // The cheaper question first: git's rules take a look at each folder above.
             if !(asked.takes)(&relative, path_kind) || left_out.has(&relative, kind.is_dir()) {
                 continue;
+            }
+            if !is_text {
+                let problem = "its name is not UTF-8".into();
+                return Err(HistoryError::Source { path: entry.path(), problem });
             }
             if kind.is_dir() {
                 waiting.push(relative);

@@ -4,6 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use cachefrom::journal::{FileChange, Line};
+
+use crate::journals::{self, journal, steps};
+
 fn cachefrom(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cachefrom")).args(args).output().unwrap()
 }
@@ -85,6 +89,44 @@ fn what_no_copy_takes_is_not_looked_at_and_what_is_new_is_not_read() {
     assert!(edited.starts_with("registry-max: 4 of 7 steps would be reused"), "{edited}");
     assert!(edited.contains("data/new is new"), "{edited}");
     fs::set_permissions(tree.join("target"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A run of a scenario never takes it; a repository's commits may have one.
+#[test]
+fn a_build_folder_is_part_of_the_tree_only_where_commits_had_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    let dockerfile = "FROM busybox\nCOPY . /w\n";
+    for (path, content) in [("Dockerfile", dockerfile), ("deep/target/a", "a"), ("target/b", "b")] {
+        fs::create_dir_all(tree.join(path).parent().unwrap()).unwrap();
+        fs::write(tree.join(path), content).unwrap();
+    }
+    let said = |paths: &[&str]| {
+        let mut lines = journal(&steps(&[("COPY . /w", true)]), 1, |_| 1.0);
+        let Line::Header(header) = &mut lines[0] else { panic!() };
+        for commit in &mut header.commits {
+            commit.dockerfile = Some(dockerfile.to_owned());
+        }
+        let change = |path: &&str| {
+            let text = fs::read(tree.join(path)).unwrap();
+            let object = git2::Oid::hash_object(git2::ObjectType::Blob, &text).unwrap();
+            let object = Some(object.to_string());
+            FileChange { path: (*path).into(), object, mode: 0o100644 }
+        };
+        header.commits[0].changes = paths.iter().map(change).collect();
+        let path = folder.path().join("journal.jsonl");
+        fs::write(&path, journals::text(&lines)).unwrap();
+        let (journal, tree) = (path.to_str().unwrap(), tree.to_str().unwrap());
+        let args = ["predict", journal, "--dir", tree, "--strategy", "registry-max"];
+        text(&cachefrom(&args).stdout)
+    };
+    let source = ["Dockerfile", "deep/target/a"];
+    assert!(said(&source).starts_with("registry-max: 1 of 1 steps"), "{}", said(&source));
+    let repository = ["Dockerfile", "deep/target/a", "target/b"];
+    assert!(said(&repository).starts_with("registry-max: 1 of 1 steps"));
+    fs::write(tree.join("target/c"), "c").unwrap();
+    assert!(said(&source).starts_with("registry-max: 1 of 1 steps"));
+    assert!(said(&repository).contains("target/c is new"), "{}", said(&repository));
 }
 
 #[test]
