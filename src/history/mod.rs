@@ -116,8 +116,8 @@ pub enum HistoryError {
     UnknownFrom { commit: String, from: String },
     #[error("there is no commit {}: the history has {count}", index + 1)]
     NoCommit { index: usize, count: usize },
-    #[error("failed to {doing}: {} is a partial clone and lacks it\n  bring all that is missing with {remedy}", repository.display())]
-    Partial { doing: String, repository: PathBuf, remedy: String, source: git2::Error },
+    #[error("failed to {doing}: {} is a partial clone and lacks it\n  bring all that is missing with: {remedy}", repository.display())]
+    Partial { doing: String, repository: PathBuf, remedy: String },
     #[error("there are no commits to replay in {}: {asked}", repository.display())]
     NoCommits { repository: PathBuf, asked: String },
     #[error("{range:?} is no range of commits\n  write A..B: the commits that B has and A has not")]

@@ -42,7 +42,7 @@ pub fn is_missing(error: &Error) -> bool {
 pub fn told(error: HistoryError, path: &Path, remedy: Option<String>) -> HistoryError {
     match (error, remedy) {
         (HistoryError::Git { doing, source }, Some(remedy)) if is_missing(&source) => {
-            HistoryError::Partial { doing, repository: path.to_owned(), remedy, source }
+            HistoryError::Partial { doing, repository: path.to_owned(), remedy }
         }
         (error, _) => error,
     }

@@ -703,7 +703,7 @@ fn what_a_partial_clone_lacks_is_told_with_the_command_that_brings_it() {
     let error = told(Replay::default());
     let expected = format!(
         "failed to read \"deep/x\" of the commit {}: {path} is a partial clone and lacks it\n  \
-         bring all that is missing with git -C {path} fetch --refetch --no-filter origin \
+         bring all that is missing with: git -C {path} fetch --refetch --no-filter origin \
          'refs/heads/*:refs/heads/*'",
         last.id()
     );
