@@ -133,6 +133,7 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
             path: format!("src/{}.c", commit % 7),
             object: Some(format!("{commit:040x}")),
             mode: 0o100644,
+            target: None,
         }],
         ..Default::default()
     });

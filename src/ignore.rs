@@ -126,6 +126,11 @@ impl Patterns {
     }
 }
 
+/// Whether a pattern may match anything but itself.
+pub fn has_wildcard(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '\\'])
+}
+
 /// Go's `filepath.Clean` for a relative path, with a leading `/` dropped as Docker does.
 pub fn clean(path: &str) -> String {
     let (bang, path) = match path.strip_prefix('!') {

@@ -10,7 +10,7 @@ use super::explain::{ExplainError, Form};
 use super::replay::build_arg;
 use super::{Exit, journal_path};
 use crate::explain::{Prediction, Takable, bases, brief, predict, sentence};
-use crate::history::{Asked, PathKind, Written, working_tree};
+use crate::history::{Asked, PathKind, Written, links_at, working_tree};
 use crate::ignore::clean;
 use crate::journal::{CommitRecord, FileChange, Header, holds_journal};
 use crate::measure::Analysis;
@@ -94,7 +94,8 @@ fn tree(args: &Args, header: &Header) -> anyhow::Result<CommitRecord> {
         dockerignore: ignore,
         ..Default::default()
     };
-    let changes = changes(args, header, &Takable::of(&tree))?;
+    let takable = Takable::of(&tree, &|pattern| links_at(&args.dir, pattern));
+    let changes = changes(args, header, &takable)?;
     Ok(CommitRecord { changes, ..tree })
 }
 
@@ -141,13 +142,21 @@ fn changes(args: &Args, header: &Header, takable: &Takable) -> anyhow::Result<Ve
     for file in working_tree(&args.dir, &included, written, asked)? {
         let Some((object, mode)) = file.now else { continue };
         there.insert(file.path.clone());
-        if before.get(file.path.as_str()) != Some(&(object.as_str(), mode)) {
-            found.push(FileChange { path: file.path, object: Some(object), mode });
+        let target = std::fs::read_link(args.dir.join(&file.path)).ok();
+        let target = target.and_then(|target| target.into_os_string().into_string().ok());
+        // Older journals do not say where links lead, and one that is as it was is no change.
+        if target.is_some() || before.get(&*file.path) != Some(&(object.as_str(), mode)) {
+            found.push(FileChange { path: file.path, object: Some(object), mode, target });
         }
     }
     // Of what no COPY takes it is not known whether it is there, and it does not matter.
     let gone = before.keys().filter(|path| !there.contains(**path) && takable.takes(path));
-    found.extend(gone.map(|path| FileChange { path: (*path).into(), object: None, mode: 0 }));
+    found.extend(gone.map(|path| FileChange {
+        path: (*path).into(),
+        object: None,
+        mode: 0,
+        target: None,
+    }));
     Ok(found)
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::dockerfile::{self, Instruction};
-use crate::ignore::{Patterns, clean};
+use crate::ignore::{Patterns, clean, has_wildcard};
 use crate::journal::CommitRecord;
 
 use super::cause::{ChangedFile, FileKind};
@@ -23,6 +23,8 @@ pub struct Files<'a> {
     /// Which of the ignore files each commit has.
     ignored: Vec<usize>,
     ignore_files: Vec<Option<Patterns>>,
+    /// Where every symlink leads, at any commit.
+    links: BTreeMap<&'a str, BTreeSet<&'a str>>,
     takes: HashMap<Taken, Rc<Takes<'a>>>,
     let_in: HashMap<(usize, usize, Taken), Rc<Vec<&'a str>>>,
 }
@@ -37,8 +39,12 @@ struct Takes<'a> {
 impl<'a> Files<'a> {
     pub fn new(commits: &'a [CommitRecord]) -> Self {
         let mut versions: BTreeMap<&str, Vec<(usize, State<'a>)>> = BTreeMap::new();
+        let mut links: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (place, commit) in commits.iter().enumerate() {
             for change in &commit.changes {
+                if let Some(target) = &change.target {
+                    links.entry(&change.path).or_default().insert(target);
+                }
                 let state = change.object.as_deref().map(|object| (object, change.mode));
                 versions.entry(&change.path).or_default().push((place, state));
             }
@@ -52,7 +58,8 @@ impl<'a> Files<'a> {
                 ignore_files.len() - 1
             }));
         }
-        Self { versions, ignored, ignore_files, takes: HashMap::new(), let_in: HashMap::new() }
+        let (takes, let_in) = (HashMap::new(), HashMap::new());
+        Self { versions, ignored, ignore_files, links, takes, let_in }
     }
 
     /// Whether any file that is taken differs between the commits `before` and `now`.
@@ -118,7 +125,7 @@ impl<'a> Files<'a> {
         if let Some(known) = self.takes.get(taken) {
             return known.clone();
         }
-        let wanted = Wanted::new(&taken.sources, &taken.excluded);
+        let wanted = taken.wanted(&|pattern| self.links_at(pattern));
         let found = self.versions.iter().filter(|(path, _)| wanted.takes(path));
         let mut takes = Takes { paths: vec![], changes: vec![] };
         for (path, versions) in found {
@@ -129,6 +136,21 @@ impl<'a> Files<'a> {
         let takes = Rc::new(takes);
         self.takes.insert(taken.clone(), takes.clone());
         takes
+    }
+
+    /// The symlinks that `pattern` names, each with where it leads.
+    fn links_at(&self, pattern: &str) -> Vec<(String, String)> {
+        let whole = Patterns::new(&[pattern]).ok().filter(|_| has_wildcard(pattern));
+        let is_meant = |path: &str| match &whole {
+            Some(whole) => whole.matches(path, None).0,
+            None => path == pattern,
+        };
+        let links = self.links.iter().filter(|(path, _)| is_meant(path));
+        let one = |(path, targets): (&&str, &BTreeSet<&'a str>)| {
+            let path = (*path).to_owned();
+            targets.iter().map(|to| (path.clone(), (*to).to_owned())).collect::<Vec<_>>()
+        };
+        links.flat_map(one).collect()
     }
 
     /// The files that are taken and that one of two commits ignores and the other does not.
@@ -164,6 +186,8 @@ impl<'a> Takes<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Taken {
     sources: Vec<String>,
+    /// What bind mounts show.
+    bound: Vec<String>,
     excluded: Vec<String>,
 }
 
@@ -172,15 +196,53 @@ impl Taken {
     pub fn of(instruction: &Instruction, variables: &BTreeMap<String, String>) -> Option<Self> {
         let fill = |text: &String| dockerfile::expand(text, variables);
         let copied = instruction.flag("from").is_none();
-        let mut sources: Vec<String> =
+        let sources: Vec<String> =
             instruction.sources().iter().filter(|_| copied).map(fill).collect();
-        sources.extend(bound_from_context(instruction).iter().map(fill));
-        if sources.is_empty() {
+        let bound: Vec<String> = bound_from_context(instruction).iter().map(fill).collect();
+        if sources.is_empty() && bound.is_empty() {
             return None;
         }
         let excluded = instruction.flags.iter().filter(|(name, _)| name == "exclude");
-        Some(Self { sources, excluded: excluded.map(|(_, value)| value.clone()).collect() })
+        Some(Self { sources, bound, excluded: excluded.map(|(_, value)| value.clone()).collect() })
     }
+
+    fn wanted(&self, links_at: LinksAt<'_>) -> Wanted {
+        let mut sources = followed(&self.sources, links_at);
+        sources.extend_from_slice(&self.bound);
+        Wanted::new(&sources, &self.excluded)
+    }
+}
+
+/// The symlinks that a path or a pattern names, each with where it leads.
+pub type LinksAt<'a> = &'a dyn Fn(&str) -> Vec<(String, String)>;
+
+/// So many paths are followed to at most; links may lead in circles.
+const MOST_FOLLOWED: usize = 256;
+
+/// `sources`, what they lead to and the symlinks on the way. BuildKit follows the symlinks that a source of a `COPY` names or
+/// goes through, and none in a folder that it copies (`dockerfile2llb/convert_copy.go`,
+/// `FollowSymlinks`; fsutil `followlinks.go`).
+fn followed(sources: &[String], links_at: LinksAt<'_>) -> Vec<String> {
+    let (mut found, mut links) = (BTreeSet::new(), BTreeSet::new());
+    let mut waiting: Vec<String> = sources.iter().map(|source| clean(source)).collect();
+    while let Some(path) = waiting.pop() {
+        if found.contains(&path) || (found.len() >= MOST_FOLLOWED && !sources.contains(&path)) {
+            continue;
+        }
+        for end in path.match_indices('/').map(|(at, _)| at).chain([path.len()]) {
+            for (link, target) in links_at(&path[..end]) {
+                let parent = link.rsplit_once('/').map_or("", |(parent, _)| parent);
+                // None leads out of the context: an absolute one begins at its root.
+                let from = if target.starts_with('/') { "" } else { parent };
+                let whole = clean(&format!("{from}/{target}{}", &path[end..]));
+                let inside = whole.trim_start_matches("../");
+                waiting.push(if inside == ".." { ".".to_owned() } else { inside.to_owned() });
+                links.insert(link);
+            }
+        }
+        found.insert(path);
+    }
+    found.union(&links).cloned().collect()
 }
 
 /// What a build may take from its context: what the ignore file lets in and an instruction names.
@@ -190,16 +252,15 @@ pub struct Takable {
 }
 
 impl Takable {
-    /// What any stage of `commit`'s Dockerfile takes.
-    pub fn of(commit: &CommitRecord) -> Self {
+    /// What any stage of `commit`'s Dockerfile takes, where symlinks are as `links_at` says.
+    pub fn of(commit: &CommitRecord, links_at: LinksAt<'_>) -> Self {
         let text = commit.dockerfile.as_deref().unwrap_or_default();
         let dockerfile = dockerfile::parse_with(text, &commit.args);
         let stages = 0..dockerfile.stages.len();
         let wanted =
             stages.flat_map(|stage| steps(&dockerfile, stage)).filter_map(|(place, found)| {
                 let variables = dockerfile.variables(place, &commit.args);
-                let taken = Taken::of(found, &variables)?;
-                Some(Wanted::new(&taken.sources, &taken.excluded))
+                Some(Taken::of(found, &variables)?.wanted(links_at))
             });
         Self {
             ignored: commit.dockerignore.as_deref().and_then(Patterns::of_ignore_file),
@@ -274,6 +335,7 @@ mod tests {
             path: path.into(),
             object: object.map(str::to_owned),
             mode,
+            target: None,
         };
         CommitRecord {
             dockerignore: ignore.map(str::to_owned),
@@ -284,7 +346,7 @@ mod tests {
 
     fn taken(source: &str, excluded: &[&str]) -> Taken {
         let excluded = excluded.iter().map(|text| (*text).to_owned()).collect();
-        Taken { sources: vec![source.to_owned()], excluded }
+        Taken { sources: vec![source.to_owned()], bound: vec![], excluded }
     }
 
     fn names(found: &[ChangedFile]) -> Vec<(&str, FileKind, usize)> {
@@ -315,6 +377,43 @@ mod tests {
     }
 
     #[test]
+    fn symlinks_that_a_source_names_or_goes_through_are_followed_and_no_others() {
+        let links = [
+            ("conf", "real/conf"),
+            ("lib", "real"),
+            ("lok", "/real/k"),
+            ("d/in", "../real/in"),
+            ("round", "round"),
+            ("out", "../../real/o"),
+        ];
+        let mut first = commit(&[], None);
+        let link = |&(path, target): &(&str, &str)| FileChange {
+            path: path.into(),
+            object: Some(target.into()),
+            mode: 0o120000,
+            target: Some(target.into()),
+        };
+        first.changes = links.iter().map(link).collect();
+        let names = ["conf", "x", "k", "in", "k2", "o"].map(|name| format!("real/{name}"));
+        let edited = names.each_ref().map(|path| (path.as_str(), Some("1"), 0o100644));
+        let commits = [first, commit(&edited, None)];
+        let mut files = Files::new(&commits);
+        let mut changed = |source: &str| -> Vec<String> {
+            let found = files.changed(0, 1, &taken(source, &[]));
+            found.into_iter().map(|file| file.path).collect()
+        };
+        // As real builds had it (Docker 28.5.2, 2026-11-28).
+        assert_eq!(changed("conf"), ["real/conf"]);
+        assert_eq!(changed("lib/x"), ["real/x"]);
+        assert_eq!(changed("l*k"), ["real/k"]);
+        assert_eq!(changed("d"), [""; 0]);
+        assert_eq!(changed("./d/in"), ["real/in"]);
+        assert_eq!(changed("out"), ["real/o"]);
+        assert_eq!(changed("round"), [""; 0]);
+        assert_eq!(changed("lib").len(), names.len());
+    }
+
+    #[test]
     fn a_changed_ignore_file_adds_and_takes_files() {
         let commits = [
             commit(&[("a.log", Some("1"), 0o100644), ("b", Some("1"), 0o100644)], Some("*.log\n")),
@@ -334,7 +433,7 @@ mod tests {
         let takable = |dockerfile: &str, ignore: &str| {
             let mut commit = commit(&[], Some(ignore));
             commit.dockerfile = Some(dockerfile.to_owned());
-            Takable::of(&commit)
+            Takable::of(&commit, &|_| vec![])
         };
         let some =
             takable("FROM a\nARG D=data\nCOPY $D/x *.lock /d/\nFROM b\nCOPY --from=0 doc /\n", "");

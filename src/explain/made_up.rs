@@ -23,6 +23,7 @@ pub fn edited(dockerfile: &str, files: &[(&str, &str)]) -> CommitRecord {
         path: (*path).into(),
         object: Some((*object).into()),
         mode: 0o100644,
+        target: None,
     };
     CommitRecord { changes: files.iter().map(change).collect(), ..commit(dockerfile, &[]) }
 }

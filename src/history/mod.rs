@@ -33,7 +33,7 @@ pub use edit::EditError;
 pub use left_out::Written;
 pub use replay::{Replay, Which};
 pub use tree::FileChange;
-pub use working::{Asked, PathKind, working_tree};
+pub use working::{Asked, PathKind, links_at, working_tree};
 
 use edit::Change;
 use libgit2::isolate;
@@ -42,6 +42,9 @@ use tree::{Stamp, Tree};
 
 /// 2024-01-01T00:00:00Z in seconds; commit *n* is made *n* minutes later.
 const FIRST_COMMIT: i64 = 1_704_067_200;
+
+/// git's mode of a symlink.
+const LINK: u32 = 0o120000;
 
 /// A sequence of commits: a scenario's, in a repository that is removed when this is dropped, or
 /// some of a repository of the user's.
@@ -302,6 +305,17 @@ impl History {
         let nothing = Tree::default();
         let before = index.checked_sub(1).map_or(&nothing, |before| &trees[before]);
         Ok(tree::changes(before, &trees[index]))
+    }
+
+    /// Where the file leads that a change made, if it is a symlink.
+    pub fn link_target(&self, change: &FileChange) -> Result<Option<String>, HistoryError> {
+        let Some((object, _)) = change.now.as_ref().filter(|(_, mode)| *mode == LINK) else {
+            return Ok(None);
+        };
+        let failed = || HistoryError::git(format!("read where {} leads", change.path));
+        let id = Oid::from_str(object).map_err(failed())?;
+        let blob = self.repository.find_blob(id).map_err(failed())?;
+        Ok(Some(String::from_utf8_lossy(blob.content()).into_owned()))
     }
 
     /// The nearest commit that both descend from.

@@ -23,7 +23,7 @@ impl Mode {
         match self {
             Self::File => 0o100644,
             Self::Executable => 0o100755,
-            Self::Symlink => 0o120000,
+            Self::Symlink => super::LINK,
         }
     }
 }

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use git2::{ObjectType, Oid};
 
+use crate::ignore::{Patterns, has_wildcard};
+
 use super::HistoryError;
 use super::left_out::{LeftOut, Written};
 use super::libgit2::isolate;
@@ -89,6 +91,24 @@ pub fn working_tree(
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
+}
+
+/// The symlinks below `folder` that `pattern` names, each with where it leads. Only the last part of a
+/// pattern may hold wildcards.
+pub fn links_at(folder: &Path, pattern: &str) -> Vec<(String, String)> {
+    let (parent, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+    let place = folder.join(parent);
+    let link = |name: String| {
+        let target = fs::read_link(place.join(&name)).ok()?.into_os_string().into_string().ok()?;
+        Some((if parent.is_empty() { name } else { format!("{parent}/{name}") }, target))
+    };
+    if !has_wildcard(last) {
+        return link(last.to_owned()).into_iter().collect();
+    }
+    let Ok(patterns) = Patterns::new(&[last]) else { return vec![] };
+    let entries = fs::read_dir(&place).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| patterns.matches(name, None).0).filter_map(link).collect()
 }
 
 /// A file's object id and git mode.

@@ -114,6 +114,9 @@ pub struct FileChange {
     /// The git file mode, such as 0o100644; 0 where the file was deleted.
     #[serde(default)]
     pub mode: u32,
+    /// Where a symlink leads; absent for all else, and in older journals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 /// What may vary between machines (DESIGN §5.9).

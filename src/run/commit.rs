@@ -40,8 +40,9 @@ pub(super) fn record(
         None => text(".dockerignore")?,
     };
     let changes = history.changes(commit.index)?.into_iter().map(|change| {
+        let target = history.link_target(&change)?;
         let (object, mode) = change.now.unzip();
-        FileChange { path: change.path, object, mode: mode.unwrap_or_default() }
+        Ok(FileChange { path: change.path, object, mode: mode.unwrap_or_default(), target })
     });
     Ok(CommitRecord {
         id: commit.id.clone(),
@@ -53,7 +54,7 @@ pub(super) fn record(
         args: commit.args.clone(),
         dockerfile: self::dockerfile(history, commit.index, dockerfile)?,
         dockerignore,
-        changes: changes.collect(),
+        changes: changes.collect::<Result<_, HistoryError>>()?,
     })
 }
 
@@ -74,10 +75,14 @@ mod tests {
                     dockerfile = 'docker/Dockerfile'\n[[commit]]\nmessage = 'first'\n";
         std::fs::write(&scenario, toml).unwrap();
         let loaded = crate::scenario::load(&scenario).unwrap();
+        std::os::unix::fs::symlink("docker", source.join("link")).unwrap();
         let history = History::script(&loaded, Written::NOTHING, folder.path()).unwrap();
         let commit = &history.commits()[0];
         let recorded = record(&history, commit, "docker/Dockerfile").unwrap();
         assert_eq!(recorded.dockerfile.as_deref(), Some(text));
+        let targets: Vec<Option<&str>> =
+            recorded.changes.iter().map(|change| change.target.as_deref()).collect();
+        assert_eq!(targets, [None, Some("docker")]);
         for other in ["docker/ADockerfile", "Dockerfile", "docker/Other"] {
             assert_eq!(dockerfile(&history, 0, other).unwrap(), None, "{other}");
         }

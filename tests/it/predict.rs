@@ -91,42 +91,75 @@ fn what_no_copy_takes_is_not_looked_at_and_what_is_new_is_not_read() {
     fs::set_permissions(tree.join("target"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// What `predict` says of `tree` after a run of `dockerfile` whose commit had `paths` as they are there.
+fn predicted(folder: &Path, tree: &Path, dockerfile: &str, paths: &[(&str, &[u8])]) -> String {
+    let step = dockerfile.lines().nth(1).unwrap();
+    let mut lines = journal(&steps(&[(step, true)]), 1, |_| 1.0);
+    let Line::Header(header) = &mut lines[0] else { panic!() };
+    for commit in &mut header.commits {
+        commit.dockerfile = Some(dockerfile.to_owned());
+    }
+    let change = |(path, content): &(&str, &[u8])| {
+        let object = git2::Oid::hash_object(git2::ObjectType::Blob, content).unwrap();
+        let is_link = tree.join(path).is_symlink();
+        let mode = if is_link { 0o120000 } else { 0o100644 };
+        FileChange { path: (*path).into(), object: Some(object.to_string()), mode, target: None }
+    };
+    header.commits[0].changes = paths.iter().map(change).collect();
+    let path = folder.join("journal.jsonl");
+    fs::write(&path, journals::text(&lines)).unwrap();
+    let (journal, tree) = (path.to_str().unwrap(), tree.to_str().unwrap());
+    let args = ["predict", journal, "--dir", tree, "--strategy", "registry-max"];
+    text(&cachefrom(&args).stdout)
+}
+
 /// A run of a scenario never takes it; a repository's commits may have one.
 #[test]
 fn a_build_folder_is_part_of_the_tree_only_where_commits_had_it() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
     let dockerfile = "FROM busybox\nCOPY . /w\n";
-    for (path, content) in [("Dockerfile", dockerfile), ("deep/target/a", "a"), ("target/b", "b")] {
+    let files = [("Dockerfile", dockerfile), ("deep/target/a", "a"), ("target/b", "b")];
+    for (path, content) in files {
         fs::create_dir_all(tree.join(path).parent().unwrap()).unwrap();
         fs::write(tree.join(path), content).unwrap();
     }
-    let said = |paths: &[&str]| {
-        let mut lines = journal(&steps(&[("COPY . /w", true)]), 1, |_| 1.0);
-        let Line::Header(header) = &mut lines[0] else { panic!() };
-        for commit in &mut header.commits {
-            commit.dockerfile = Some(dockerfile.to_owned());
-        }
-        let change = |path: &&str| {
-            let text = fs::read(tree.join(path)).unwrap();
-            let object = git2::Oid::hash_object(git2::ObjectType::Blob, &text).unwrap();
-            let object = Some(object.to_string());
-            FileChange { path: (*path).into(), object, mode: 0o100644 }
-        };
-        header.commits[0].changes = paths.iter().map(change).collect();
-        let path = folder.path().join("journal.jsonl");
-        fs::write(&path, journals::text(&lines)).unwrap();
-        let (journal, tree) = (path.to_str().unwrap(), tree.to_str().unwrap());
-        let args = ["predict", journal, "--dir", tree, "--strategy", "registry-max"];
-        text(&cachefrom(&args).stdout)
-    };
-    let source = ["Dockerfile", "deep/target/a"];
-    assert!(said(&source).starts_with("registry-max: 1 of 1 steps"), "{}", said(&source));
-    let repository = ["Dockerfile", "deep/target/a", "target/b"];
-    assert!(said(&repository).starts_with("registry-max: 1 of 1 steps"));
+    let files = files.map(|(path, content)| (path, content.as_bytes()));
+    let source = || predicted(folder.path(), &tree, dockerfile, &files[..2]);
+    let repository = || predicted(folder.path(), &tree, dockerfile, &files);
+    assert!(source().starts_with("registry-max: 1 of 1 steps"), "{}", source());
+    assert!(repository().starts_with("registry-max: 1 of 1 steps"), "{}", repository());
     fs::write(tree.join("target/c"), "c").unwrap();
-    assert!(said(&source).starts_with("registry-max: 1 of 1 steps"));
-    assert!(said(&repository).contains("target/c is new"), "{}", said(&repository));
+    assert!(source().starts_with("registry-max: 1 of 1 steps"), "{}", source());
+    assert!(repository().contains("target/c is new"), "{}", repository());
+}
+
+/// The journal is of a time when it was not recorded where links lead.
+#[test]
+fn what_a_copied_symlink_leads_to_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    let dockerfile = "FROM busybox\nCOPY conf lib*/one /w\n";
+    fs::create_dir_all(tree.join("real")).unwrap();
+    for (path, content) in [("Dockerfile", dockerfile), ("real/conf", "1"), ("real/one", "1")] {
+        fs::write(tree.join(path), content).unwrap();
+    }
+    std::os::unix::fs::symlink("real/conf", tree.join("conf")).unwrap();
+    std::os::unix::fs::symlink("real", tree.join("lib")).unwrap();
+    let files: [(&str, &[u8]); 5] = [
+        ("Dockerfile", dockerfile.as_bytes()),
+        ("real/conf", b"1"),
+        ("real/one", b"1"),
+        ("conf", b"real/conf"),
+        ("lib", b"real"),
+    ];
+    let said = || predicted(folder.path(), &tree, dockerfile, &files);
+    assert!(said().starts_with("registry-max: 1 of 1 steps"), "{}", said());
+    for path in ["real/conf", "real/one"] {
+        fs::write(tree.join(path), "2").unwrap();
+        assert!(said().contains(&format!("{path} changed")), "{}", said());
+        fs::write(tree.join(path), "1").unwrap();
+    }
 }
 
 #[test]

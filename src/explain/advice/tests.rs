@@ -17,7 +17,8 @@ fn analysis(dockerfile: &str, files: &[&str]) -> Analysis {
         commit.dockerfile = Some(dockerfile.to_owned());
         commit.changes = vec![];
     }
-    let change = |path: &&str| FileChange { path: (*path).into(), object: None, mode: 0 };
+    let change =
+        |path: &&str| FileChange { path: (*path).into(), object: None, mode: 0, target: None };
     recorded.header.commits[0].changes = files.iter().map(change).collect();
     Analysis::of(&recorded)
 }
