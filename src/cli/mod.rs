@@ -25,6 +25,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::Exit;
 
+use told::NotWritten;
+
 use crate::check::output::printable;
 
 /// Measure how well container-build caches work.
@@ -79,7 +81,7 @@ enum Described {
 pub fn main() -> ExitCode {
     let arguments = plugin::own_arguments(std::env::args_os().collect());
     if arguments.get(1).is_some_and(|word| word == plugin::METADATA) {
-        return print(&plugin::metadata()).unwrap_or(Exit::Unexpected).into();
+        return print(&plugin::metadata()).unwrap_or_else(|error| exit::of(&error)).into();
     }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -133,11 +135,12 @@ fn show(text: &str) -> anyhow::Result<Exit> {
 }
 
 fn print(text: &str) -> anyhow::Result<Exit> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(Exit::Done),
         // `cachefrom schema | head` has what it wanted.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        Err(error) => Err(error.into()),
+        Err(source) => Err(NotWritten { path: "standard output".into(), source }.into()),
     }
 }
 

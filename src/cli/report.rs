@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
+use super::told::first_of;
 use super::{Exit, journal_path};
 use crate::journal::{Block, Depth, JournalError, LineView, Scan};
 use crate::measure::Analysis;
@@ -87,17 +88,20 @@ impl Exports {
         Ok(())
     }
 
-    fn write(&self, report: &Report) -> anyhow::Result<()> {
+    /// Writes each that was asked for; why one could not be keeps no other from it.
+    fn write(&self, report: &Report) -> Vec<anyhow::Error> {
+        let mut failed = vec![];
         if let Some(path) = &self.export_json {
-            put(path, &files::json(&report.view))?;
+            failed.extend(put(path, &files::json(&report.view)).err());
         }
         if let Some(path) = &self.export_csv {
-            put(path, &files::csv(&report.analysis)?)?;
+            let csv = files::csv(&report.analysis).map_err(anyhow::Error::from);
+            failed.extend(csv.and_then(|csv| put(path, &csv)).err());
         }
         if let Some(path) = &self.export_markdown {
-            put(path, markdown(&report.view, None).as_bytes())?;
+            failed.extend(put(path, markdown(&report.view, None).as_bytes()).err());
         }
-        Ok(())
+        failed
     }
 }
 
@@ -131,7 +135,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         [] => Format::ALL.to_vec(),
         named => named.iter().map(|name| Format::from(*name)).collect(),
     };
-    let mut taken = vec![];
+    let (mut taken, mut failed) = (vec![], vec![]);
     for journal in &args.journals {
         let path = journal_path(journal);
         let report =
@@ -143,14 +147,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         };
         let files = files::files(&report.view, &report.analysis, &formats)?;
         files::write(&out, &files)?;
-        args.exports.write(&report)?;
+        failed.extend(args.exports.write(&report));
         for warning in report.view.warnings.iter().chain(&report.view.failures) {
             super::say(&format!("note: {warning}"));
         }
         if !args.exports.to_stdout() {
-            super::print(&listed(&out, &files))?;
+            failed.extend(super::print(&listed(&out, &files)).err());
         }
     }
+    first_of(failed)?;
     Ok(Exit::Done)
 }
 
@@ -187,8 +192,10 @@ fn free_name(out: &Path, scenario: &str, taken: &mut Vec<PathBuf>) -> PathBuf {
 pub fn after_run(journal: &Path, exports: &Exports) -> anyhow::Result<()> {
     let report = read(journal, true)?;
     let files = files::files(&report.view, &report.analysis, &Format::ALL)?;
-    files::write(journal.parent().unwrap_or(Path::new("")), &files)?;
-    exports.write(&report)
+    let written = files::write(journal.parent().unwrap_or(Path::new("")), &files);
+    let mut failed: Vec<anyhow::Error> = written.err().into_iter().map(Into::into).collect();
+    failed.extend(exports.write(&report));
+    first_of(failed)
 }
 
 fn read(path: &Path, timelines: bool) -> Result<Report, JournalError> {

@@ -14,7 +14,7 @@ use super::gate::{Baseline, Gate, GateError};
 use super::progress::{Progress, Shown};
 use super::report;
 use super::table::table;
-use super::told::{Dockerfile, Told, in_actions};
+use super::told::{Dockerfile, Told, first_of, in_actions};
 use crate::check::output::{one_line, printable};
 use crate::check::{Finding, Verdict, assertions};
 use crate::journal::{Outcome, Recorded};
@@ -222,28 +222,27 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
     }
     let path = crate::journal::path_in(&options.out);
     let summary = format!("\n{}\n{}\n", printable(&table(&recorded)), path.display());
+    let mut failed: Vec<anyhow::Error> = vec![];
     match args.progress {
         Progress::Rawjson => {}
         // Standard output is for what was asked for there.
         _ if args.exports.to_stdout() => super::say(&summary),
-        _ => {
-            super::print(&summary)?;
-        }
+        _ => failed.extend(super::print(&summary).err()),
     }
     // What is asked for further on is done also where this cannot be written.
-    let reported = report::after_run(&path, &args.exports);
+    failed.extend(report::after_run(&path, &args.exports).err());
     if ended.interrupted {
         let out = options.out.display();
         super::say(&format!("interrupted; the same command with --out {out} --resume goes on"));
-        reported?;
+        first_of(failed)?;
         return Ok(Exit::Interrupted);
     }
-    let gate = judge(args, loaded, &recorded, &baseline);
-    if let (Err(_), Err(error)) = (&reported, &gate) {
-        super::say(&format!("error: {error:#}"));
-    }
-    reported?;
-    let gate = gate?;
+    let judged = judge(args, loaded, &recorded, &baseline);
+    let gate = judged.unwrap_or_else(|error| {
+        failed.push(error);
+        Exit::Done
+    });
+    first_of(failed)?;
     let exit = exit_of(&recorded);
     Ok(if exit == Exit::Done { gate } else { exit })
 }

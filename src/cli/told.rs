@@ -121,11 +121,7 @@ impl Told<'_> {
             let path = path.display();
             super::say(&format!("note: the job's summary {path} is not written: {source}"));
         }
-        let mut failed = failed.into_iter();
-        if let Some(first) = failed.next() {
-            failed.for_each(|error| super::say(&format!("error: {error:#}")));
-            return Err(first);
-        }
+        first_of(failed)?;
         let regressed = checked.of(Verdict::Regressed).next().is_some();
         Ok(if regressed { Exit::Failed } else { Exit::Done })
     }
@@ -135,7 +131,11 @@ impl Told<'_> {
             super::say(text.trim_end());
             return Ok(());
         }
-        super::print(text).map(drop)
+        let printed = super::print(text);
+        if printed.is_err() {
+            super::say(text.trim_end());
+        }
+        printed.map(drop)
     }
 
     fn annotations(&self) -> String {
@@ -165,6 +165,20 @@ impl Told<'_> {
         add(&gate.badge, &|| badge(self.checked));
         files
     }
+}
+
+/// The first of these errors; what the others say beside it is told here.
+pub fn first_of(failed: Vec<anyhow::Error>) -> anyhow::Result<()> {
+    let mut failed = failed.into_iter();
+    let Some(first) = failed.next() else { return Ok(()) };
+    let mut said = vec![format!("{first:#}")];
+    for error in failed.map(|error| format!("{error:#}")) {
+        if !said.contains(&error) {
+            super::say(&format!("error: {error}"));
+            said.push(error);
+        }
+    }
+    Err(first)
 }
 
 impl Gate {

@@ -200,16 +200,69 @@ fn what_cannot_be_written_has_its_own_exit_code_and_leaves_what_was_there() {
     assert_eq!(output.status.code(), Some(7));
 }
 
+/// A standard output that takes nothing.
+fn full() -> fs::File {
+    fs::File::options().write(true).open("/dev/full").unwrap()
+}
+
+#[test]
+fn a_standard_output_that_takes_nothing_costs_no_other_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("trials.csv");
+    let report = |args: &[&Path], more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cachefrom"));
+        command.arg("report").args(args).args(more).stdout(full()).output().unwrap()
+    };
+    let exports = ["--export-json", "-", "--export-csv", csv.to_str().unwrap()];
+    let output = report(&[&published()], &exports);
+    assert_eq!(output.status.code(), Some(7));
+    assert!(text(&output.stderr).contains("error: cannot write standard output: No space"));
+    assert!(csv.is_file());
+    let out = folder.path().join("out");
+    let several = ["--format", "md", "--out", out.to_str().unwrap()];
+    assert_eq!(report(&[&published(), &published()], &several).status.code(), Some(7));
+    assert_eq!(files(&out), ["jq/report.md", "jq-2/report.md"].map(PathBuf::from));
+}
+
+/// A scenario in `folder` that one trial plays, with `more` at its end.
+fn tiny(folder: &Path, more: &str) -> PathBuf {
+    let tree = folder.join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("Dockerfile"), "FROM scratch\nCOPY Dockerfile /\n").unwrap();
+    let scenario = format!(
+        "schema = 1\nname = \"tiny\"\nsource = \"tree\"\nstrategies = [\"cold\"]\n\
+         [build]\n[[commit]]\nmessage = \"first\"\n{more}"
+    );
+    let file = folder.join("tiny.toml");
+    fs::write(&file, scenario).unwrap();
+    file
+}
+
+#[test]
+fn a_run_whose_table_cannot_be_shown_writes_its_reports_and_tells_its_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = tiny(folder.path(), "assert = [{ strategies = [\"cold\"], min-reuse = 1.0 }]\n");
+    let at = |name: &str| folder.path().join(name);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cachefrom"));
+    command.arg("run").arg(&file).arg("--out").arg(at("out"));
+    command.arg("--junit").arg(at("junit.xml")).arg("--badge").arg(at("badge.svg"));
+    command.env("TMPDIR", folder.path()).env_remove("GITHUB_ACTIONS");
+    let output = command.stdout(full()).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert_eq!(said.matches("error: cannot write standard output").count(), 1, "{said}");
+    assert!(said.contains("0 of 1 assertions hold"), "{said}");
+    assert!(said.contains("tiny: regressed"), "{said}");
+    for written in ["out/report.html", "out/trials.csv", "junit.xml", "badge.svg"] {
+        assert!(at(written).is_file(), "{written}");
+    }
+}
+
 #[test]
 fn a_run_writes_its_exports_and_nothing_else_to_standard_output() {
     let folder = tempfile::tempdir().unwrap();
-    let tree = folder.path().join("tree");
-    fs::create_dir(&tree).unwrap();
-    fs::write(tree.join("Dockerfile"), "FROM scratch\nCOPY Dockerfile /\n").unwrap();
-    let scenario = "schema = 1\nname = \"tiny\"\nsource = \"tree\"\nstrategies = [\"cold\"]\n\
-                    [build]\n[[commit]]\nmessage = \"first\"\n";
-    let (file, csv) = (folder.path().join("tiny.toml"), folder.path().join("exported/trials.csv"));
-    fs::write(&file, scenario).unwrap();
+    let file = tiny(folder.path(), "");
+    let csv = folder.path().join("exported/trials.csv");
     let run = |scenarios: &[&Path]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cachefrom"));
         command.arg("run").args(scenarios).args(["--export-json", "-", "--export-csv"]);
