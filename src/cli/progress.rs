@@ -20,7 +20,15 @@ pub enum Progress {
     Tty,
     /// One JSON object a line on standard output
     Rawjson,
+    #[value(alias = "none")]
     Quiet,
+}
+
+impl Progress {
+    /// What the variable says that buildx reads too; nothing where that is no way to show progress.
+    pub fn of_environment() -> Option<Self> {
+        Self::from_str(std::env::var("BUILDKIT_PROGRESS").ok()?.trim(), false).ok()
+    }
 }
 
 /// Shows a run's events.

@@ -74,6 +74,7 @@ pub struct CommitsError {
 
 /// Plays the commits that were asked for.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    args.play.check_exports(1)?;
     let loaded = loaded(args);
     let replay = Replay {
         repository: args.repo.clone(),

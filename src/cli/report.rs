@@ -80,10 +80,13 @@ impl Exports {
         self.paths().any(|path| path == Path::new("-"))
     }
 
-    /// Refuses what would write several reports over each other.
+    /// Refuses what would write several reports over each other, or into each other.
     pub fn check(&self, reports: usize) -> Result<(), ExportsError> {
         if reports > 1 && self.paths().next().is_some() {
-            return Err(ExportsError { reports });
+            return Err(ExportsError::Several { reports });
+        }
+        if self.paths().filter(|path| *path == Path::new("-")).count() > 1 {
+            return Err(ExportsError::Twice);
         }
         Ok(())
     }
@@ -105,11 +108,17 @@ impl Exports {
     }
 }
 
-/// `--export-…` with more than one report to write.
+/// `--export-…` that cannot all be written.
 #[derive(Debug, thiserror::Error)]
-#[error("--export-… names one file, but there are {reports} reports; give one at a time")]
-pub struct ExportsError {
-    reports: usize,
+pub enum ExportsError {
+    #[error("--export-… names one file, but there are {reports} reports; give one at a time")]
+    Several { reports: usize },
+    #[error("standard output takes one report; give a file to the other --export-…")]
+    Twice,
+    #[error(
+        "--progress rawjson and --export-… - both want standard output; give the report a file"
+    )]
+    Progress,
 }
 
 fn put(path: &Path, content: &[u8]) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use super::builder::Builder;
 use super::dry_run::dry_run;
 use super::gate::{Baseline, Gate, GateError};
 use super::progress::{Progress, Shown};
-use super::report;
+use super::report::{self, ExportsError};
 use super::table::table;
 use super::told::{Dockerfile, Told, first_of, in_actions};
 use crate::check::output::{one_line, printable};
@@ -91,8 +91,9 @@ pub struct Play {
     dry_run: bool,
     #[command(flatten)]
     exports: report::Exports,
-    #[arg(long, value_enum, default_value_t = Progress::Auto, env = "BUILDKIT_PROGRESS")]
-    progress: Progress,
+    /// How progress is shown [default: what BUILDKIT_PROGRESS says, else auto]
+    #[arg(long, value_enum)]
+    progress: Option<Progress>,
 }
 
 /// Runs every scenario; the worst outcome decides the exit code.
@@ -104,7 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(flag) = alone.filter(|_| loaded.len() > 1) {
         return Err(GateError::OneScenario { flag }.into());
     }
-    play.exports.check(loaded.len())?;
+    play.check_exports(loaded.len())?;
     let mut worst = Exit::Done;
     for loaded in &loaded {
         let last_commit = args.commit.map(|commit| commit as usize - 1);
@@ -140,10 +141,24 @@ impl Play {
             tls: self.builder.tls()?,
             secrets: Secrets::read(&self.secret)?,
             allow_prune: self.allow_prune,
-            status: self.progress == Progress::Rawjson,
+            status: self.progress() == Progress::Rawjson,
             cache_dir: crate::engine::cache_dir(),
             run_root: super::run_root(),
         })
+    }
+
+    /// As it was asked for, by the flag before the variable.
+    fn progress(&self) -> Progress {
+        self.progress.or_else(Progress::of_environment).unwrap_or(Progress::Auto)
+    }
+
+    /// Refuses exports that cannot all be written where so many runs are played.
+    pub fn check_exports(&self, runs: usize) -> Result<(), ExportsError> {
+        self.exports.check(runs)?;
+        if self.progress() == Progress::Rawjson && self.exports.to_stdout() {
+            return Err(ExportsError::Progress);
+        }
+        Ok(())
     }
 
     fn remote(&self) -> anyhow::Result<Option<Remote>> {
@@ -194,7 +209,7 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
     let baseline = args.gate.baseline(args.baseline.as_deref(), &loaded.scenario.name)?;
     args.gate.tolerances(Some(&loaded.scenario.check))?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let shown = Mutex::new(Shown::new(args.progress));
+    let shown = Mutex::new(Shown::new(args.progress()));
     let ended = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -223,7 +238,7 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
     let path = crate::journal::path_in(&options.out);
     let summary = format!("\n{}\n{}\n", printable(&table(&recorded)), path.display());
     let mut failed: Vec<anyhow::Error> = vec![];
-    match args.progress {
+    match args.progress() {
         Progress::Rawjson => {}
         // Standard output is for what was asked for there.
         _ if args.exports.to_stdout() => super::say(&summary),
@@ -266,7 +281,7 @@ fn judge(
         analysis: &analysis,
         dockerfile: &dockerfile,
         // Standard output is for what was asked for there.
-        stdout_taken: args.exports.to_stdout() || args.progress == Progress::Rawjson,
+        stdout_taken: args.exports.to_stdout() || args.progress() == Progress::Rawjson,
         aloud: match checked.findings.is_empty() {
             true => baseline.asked() && refused.is_none(),
             false => baseline.asked() || args.gate.wanted() || in_actions(),

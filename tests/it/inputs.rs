@@ -118,3 +118,25 @@ fn a_failing_image_is_shown_with_what_it_printed() {
     assert!(said.contains("wrong image: the image run with"), "{said}");
     assert!(said.contains("exited with 3; stderr: went wrong; stdout: so far"), "{said}");
 }
+
+#[test]
+fn no_value_of_the_variable_for_progress_breaks_a_run() {
+    let folder = folder("");
+    let folder = folder.path();
+    // A dry run shows that the command line is taken.
+    let run = |variable: &str, more: &[&str]| {
+        let arguments = [&["run", "scenario.toml", "--dry-run"], more].concat();
+        command(folder, &arguments).env("BUILDKIT_PROGRESS", variable).output().unwrap()
+    };
+    for variable in ["", "none", "quiet", "fancy", "rawjson"] {
+        let output = run(variable, &[]);
+        assert_eq!(output.status.code(), Some(0), "{variable}: {output:?}");
+    }
+    let export = ["--export-json", "-"];
+    assert_eq!(run("rawjson", &export).status.code(), Some(2));
+    for flag in ["plain", "none"] {
+        let output = run("rawjson", &[&export[..], &["--progress", flag]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    assert_eq!(run("plain", &["--progress", "fancy"]).status.code(), Some(2));
+}

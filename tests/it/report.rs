@@ -200,6 +200,25 @@ fn what_cannot_be_written_has_its_own_exit_code_and_leaves_what_was_there() {
     assert_eq!(output.status.code(), Some(7));
 }
 
+#[test]
+fn standard_output_takes_one_thing() {
+    let output = report(&[&published()], &["--export-json", "-", "--export-csv", "-"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    assert!(text(&output.stderr).contains("error: standard output takes one report"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = tiny(folder.path(), "");
+    for command in [vec!["run", file.to_str().unwrap()], vec!["replay"]] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_cachefrom"));
+        program.args(command).args(["--progress", "rawjson", "--export-markdown", "-"]);
+        let output = program.current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stdout.is_empty());
+        let said = text(&output.stderr);
+        assert!(said.contains("both want standard output"), "{said}");
+    }
+}
+
 /// A standard output that takes nothing.
 fn full() -> fs::File {
     fs::File::options().write(true).open("/dev/full").unwrap()
