@@ -101,7 +101,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
             | RunError::AllSkipped(_),
         ) => Exit::NoEngine,
         Some(RunError::Journal(error)) => journal(error),
-        Some(RunError::Folder { .. }) => Exit::NotWritten,
+        Some(RunError::Folder { .. } | RunError::JournalThere { .. }) => Exit::NotWritten,
         Some(
             RunError::UnknownStrategy { .. }
             | RunError::StrategyTwice { .. }
@@ -110,6 +110,7 @@ pub fn of(error: &anyhow::Error) -> Exit {
             | RunError::OtherCircumstances { .. }
             | RunError::NoSuchCommit { .. }
             | RunError::NoSuchTarget { .. }
+            | RunError::ColdBasesOverLink
             | RunError::OtherRun { .. },
         ) => Exit::Usage,
         Some(RunError::NothingToDo) => Exit::NothingToDo,

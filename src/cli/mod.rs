@@ -8,6 +8,7 @@ mod dry_run;
 mod exit;
 mod explain;
 mod gate;
+mod interrupt;
 mod plugin;
 mod predict;
 mod progress;
@@ -149,15 +150,24 @@ fn doctor(builder: &builder::Builder) -> anyhow::Result<Exit> {
     let addresses = builder.addresses()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let (cache_dir, run_root) = (crate::engine::cache_dir(), run_root());
-    let look = |address| {
-        let found = crate::run::doctor(address, tls.clone(), &cache_dir, &run_root, &say);
-        runtime.block_on(found)
+    let look =
+        async |address| crate::run::doctor(address, tls.clone(), &cache_dir, &run_root, &say).await;
+    let all = async {
+        let mut texts = vec![];
+        for address in addresses.iter().map(Some).chain(addresses.is_empty().then_some(None)) {
+            texts.push(look(address).await?);
+        }
+        anyhow::Ok(texts)
     };
-    let texts: Vec<String> = match addresses.as_slice() {
-        [] => vec![look(None)?],
-        some => some.iter().map(|address| look(Some(address))).collect::<Result<_, _>>()?,
-    };
-    print(&texts.join("\n"))
+    let texts = runtime.block_on(async {
+        let interrupted = interrupt::interrupted()?;
+        // What is looked at is dropped, and with it every engine.
+        tokio::select! {
+            texts = all => texts.map(Some),
+            () = interrupted => Ok(None),
+        }
+    })?;
+    texts.map_or(Ok(Exit::Interrupted), |texts| print(&texts.join("\n")))
 }
 
 /// The journal that `named` is, or holds.

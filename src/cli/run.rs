@@ -5,12 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
 use super::builder::Builder;
 use super::dry_run::dry_run;
 use super::gate::{Baseline, Gate, GateError};
+use super::interrupt::interrupted;
 use super::progress::{Progress, Shown};
 use super::report::{self, ExportsError};
 use super::table::table;
@@ -102,6 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         args.scenarios.iter().map(|path| scenario::load(path)).collect::<Result<_, _>>()?;
     let play = &args.play;
     let alone = play.baseline.as_ref().map(|_| "--baseline").or(play.gate.one_file());
+    let alone = alone.or(play.out.as_ref().map(|_| "--out"));
     if let Some(flag) = alone.filter(|_| loaded.len() > 1) {
         return Err(GateError::OneScenario { flag }.into());
     }
@@ -110,7 +111,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     for loaded in &loaded {
         let last_commit = args.commit.map(|commit| commit as usize - 1);
         let options = Options { last_commit, ..play.options(loaded)? };
-        let exit = play.play(loaded, &options)?;
+        let exit = match play.play(loaded, &options) {
+            // The others are played all the same.
+            Err(error) if args.scenarios.len() > 1 => {
+                super::say(&format!("error: {}: {error:#}", loaded.path.display()));
+                super::exit::of(&error)
+            }
+            exit => exit?,
+        };
         if exit == Exit::Interrupted {
             return Ok(exit);
         }
@@ -211,14 +219,7 @@ fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> 
     let runtime = tokio::runtime::Runtime::new()?;
     let shown = Mutex::new(Shown::new(args.progress()));
     let ended = runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let interrupted = async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
+        let interrupted = interrupted()?;
         let on_event = |event: Event<'_>| {
             shown.lock().unwrap_or_else(PoisonError::into_inner).event(&event);
         };

@@ -25,11 +25,12 @@ mod fault_tests;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -81,6 +82,9 @@ struct Shared {
     faults: faults::Faults,
     /// The real registry that some repositories are in.
     relay: OnceLock<Arc<Relay>>,
+    /// The repositories that were seeded: they stand for other registries, from which nothing can be
+    /// mounted into this one.
+    seeded: Mutex<HashSet<RepositoryName>>,
 }
 
 impl Registry {
@@ -88,8 +92,8 @@ impl Registry {
     pub async fn start(dir: PathBuf) -> Result<Self, RegistryError> {
         let store = open_when_free(dir).await?;
         let meter = Meter::default();
-        let (uploads, faults, relay) = Default::default();
-        let shared = Arc::new(Shared { store, meter, uploads, faults, relay });
+        let (uploads, faults, relay, seeded) = Default::default();
+        let shared = Arc::new(Shared { store, meter, uploads, faults, relay, seeded });
         let bind = |source| RegistryError::Bind { source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
@@ -187,7 +191,8 @@ impl Registry {
     }
 
     /// Puts a manifest, unmetered. Its blobs must be there; an index may lack children, since
-    /// a base image is seeded for one platform only.
+    /// a base image is seeded for one platform only. From then on nothing is mounted from the
+    /// repository: it stands for another registry's.
     pub fn put_manifest(
         &self,
         repository: &RepositoryName,
@@ -195,7 +200,10 @@ impl Registry {
         media_type: &str,
         bytes: &[u8],
     ) -> Result<Digest, RegistryError> {
-        self.shared.put_manifest(repository, reference, media_type, bytes, Children::MayLack)
+        let put =
+            self.shared.put_manifest(repository, reference, media_type, bytes, Children::MayLack);
+        self.shared.seeded().insert(repository.clone());
+        put
     }
 
     /// The media type and bytes of a manifest.
@@ -268,6 +276,10 @@ enum Children {
 }
 
 impl Shared {
+    fn seeded(&self) -> MutexGuard<'_, HashSet<RepositoryName>> {
+        self.seeded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Checks what the manifest points to, stores it and learns from it.
     fn put_manifest(
         &self,

@@ -380,6 +380,7 @@ async fn a_blob_is_counted_as_what_the_manifest_that_came_after_it_says() {
 
 #[tokio::test]
 async fn pulls_mounts_and_skips_are_events_and_seeding_is_not() {
+    // What is seeded is another registry's, and is pushed like anything else.
     let f = fixture().await;
     let digest = f.registry.put_blob_bytes(&name("base"), b"layer").expect("seed");
     let path = f.directory.path().join("file");
@@ -396,7 +397,13 @@ async fn pulls_mounts_and_skips_are_events_and_seeding_is_not() {
     assert_eq!(f.registry.meter().snapshot(), Metered::default());
 
     f.get(&format!("/v2/base/blobs/{digest}")).await.bytes().await.expect("body");
-    f.send("POST", &format!("/v2/app/blobs/uploads/?mount={digest}&from=base"), &[], "").await;
+    let mount = async |from: &str| {
+        let path = format!("/v2/app/blobs/uploads/?mount={digest}&from={from}");
+        f.send("POST", &path, &[], "").await.status()
+    };
+    assert_eq!(mount("base").await, StatusCode::ACCEPTED);
+    f.push_blob("pushed", b"layer").await;
+    assert_eq!(mount("pushed").await, StatusCode::CREATED);
     f.send("HEAD", &format!("/v2/base/blobs/{config}"), &[], "").await;
     let metered = f.registry.meter().snapshot();
     let events: Vec<_> = metered.events.iter().map(|e| (e.action, e.kind, e.bytes.0)).collect();
@@ -404,11 +411,12 @@ async fn pulls_mounts_and_skips_are_events_and_seeding_is_not() {
         events,
         [
             (Action::Pulled, Kind::Layer, 5),
+            (Action::Pushed, Kind::Layer, 5),
             (Action::Mounted, Kind::Layer, 5),
             (Action::Skipped, Kind::Config, 6),
         ]
     );
-    assert_eq!((metered.pulled(), metered.pushed()), (Bytes(5), Bytes(0)));
+    assert_eq!((metered.pulled(), metered.pushed()), (Bytes(5), Bytes(5)));
 }
 
 #[tokio::test]

@@ -157,7 +157,11 @@ fn mount(
     let digest: Digest = digest.parse()?;
     // Without a source there is nothing to mount: a blob is never taken from just anywhere.
     let Some(from) = query(request.uri(), "from") else { return Ok(None) };
-    let Some((_, size)) = shared.store.blob(&from.parse()?, &digest)? else { return Ok(None) };
+    let from = from.parse()?;
+    if shared.seeded().contains(&from) {
+        return Ok(None);
+    }
+    let Some((_, size)) = shared.store.blob(&from, &digest)? else { return Ok(None) };
     shared.store.link(repository, &digest)?;
     let count = Count { requests: 1, ..Count::default() };
     let subject = Subject::Blob(digest.clone());

@@ -9,6 +9,7 @@ use crate::journal::{Recorded, Skipped, TrialKey, TrialRecord, holds_journal};
 use crate::link::LinkProfile;
 use crate::registry::relay::Remote;
 use crate::scenario::Loaded;
+use crate::scenario::format::BaseImages;
 use crate::secrets::{SecretError, Secrets};
 use crate::strategy::{Strategy, built_in, is_credential, policies};
 use crate::trace::Update;
@@ -89,6 +90,9 @@ pub fn strategies(loaded: &Loaded, options: &Options) -> Result<Vec<Strategy>, R
     } else {
         &options.strategies
     };
+    if loaded.scenario.base_images == BaseImages::Cold && !links(loaded, options).is_empty() {
+        return Err(RunError::ColdBasesOverLink);
+    }
     let known = || loaded.scenario.own_strategies.iter().chain(built_in()).chain(policies());
     let twice = names.iter().enumerate().find(|(place, name)| names[..*place].contains(name));
     if let Some((_, name)) = twice {

@@ -56,6 +56,12 @@ pub enum RunError {
     OtherRun { path: PathBuf },
     #[error("{path} was recorded under other circumstances: {}\n  go on as it was begun, or choose another folder with --out", differences.join("; "), path = path.display())]
     OtherCircumstances { path: PathBuf, differences: Vec<String> },
+    #[error("{path} is there already\n  go on with it by --resume, or choose another folder with --out", path = path.display())]
+    JournalThere { path: PathBuf },
+    #[error(
+        "`base-images = \"cold\"` cannot be played over a link: base images come from elsewhere and are not slowed down, so that cold builds would look faster than they are\n  leave the links out, or take base images warm"
+    )]
+    ColdBasesOverLink,
     #[error(transparent)]
     Secret(#[from] SecretError),
 }

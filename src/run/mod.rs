@@ -33,7 +33,7 @@ use crate::engine::{
     self, EngineAddress, EngineError, Engines, Fresh, Machine, RunRoot, TlsOptions,
 };
 use crate::history::History;
-use crate::journal::{End, ImageSource, Journal, Line, Recorded};
+use crate::journal::{End, ImageSource, Journal, Line, Recorded, path_in};
 use crate::link::LinkProfile;
 use crate::registry::relay::Relay;
 use crate::registry::{FarEnd, Registry};
@@ -74,6 +74,10 @@ pub async fn run(
         engine::permitted(builder).await?;
     }
     let _out = Folder::at(&options.out)?;
+    let path = path_in(&options.out);
+    if !options.resume && path.exists() {
+        return Err(RunError::JournalThere { path });
+    }
     let mut playing = Playing::default();
     let played = tokio::select! {
         played = play(loaded, options, on_event, &mut playing) => Some(played),

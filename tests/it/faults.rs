@@ -268,6 +268,24 @@ fn a_journal_cut_in_mid_line_is_resumed_and_completed() {
 }
 
 #[test]
+fn who_is_told_to_outlive_its_terminal_does() {
+    let case = Case::new("FROM busybox\nRUN sleep 2\n", COLD);
+    let run = case.command(&[]);
+    let mut child = Command::new("nohup")
+        .arg(run.get_program())
+        .args(run.get_args())
+        .envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    case.assert_nothing_left();
+}
+
+#[test]
 fn an_interrupt_at_any_moment_leaves_a_readable_journal_and_nothing_else() {
     let slow = "FROM busybox\nCOPY file /\nRUN sleep 30\n";
     // From the first preparations over an engine's start to the middle of a step.
@@ -276,7 +294,7 @@ fn an_interrupt_at_any_moment_leaves_a_readable_journal_and_nothing_else() {
         (5, Signal::TERM),
         (300, Signal::TERM),
         (900, Signal::INT),
-        (1700, Signal::TERM),
+        (1700, Signal::HUP),
         (2600, Signal::INT),
     ] {
         let case = Case::new(slow, COLD);

@@ -46,6 +46,38 @@ fn ids(folder: &Path, results: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_cannot_be_played_together_is_refused_before_anything_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(at("tree")).unwrap();
+    std::fs::write(at("tree/Dockerfile"), "FROM busybox\n").unwrap();
+    let scenario = |name: &str, more: &str| {
+        let text = format!(
+            "schema = 1\nname = \"{name}\"\nsource = \"tree\"\n{more}\n[build]\n[[commit]]\nmessage = \"first\"\n"
+        );
+        std::fs::write(at(&format!("{name}.toml")), text).unwrap();
+        at(&format!("{name}.toml"))
+    };
+    let own = "[[strategy]]\nname = \"own\"\nengine = \"kept\"\n";
+    let (plain, special) = (scenario("plain", ""), scenario("special", own));
+    let cold = scenario("cold", "base-images = \"cold\"");
+    let run = |args: &[&str], code: i32| cachefrom(folder.path(), &[&["run"], args].concat(), code);
+    let (_, told) = run(&[&plain, &special, "--out", &at("out")], 2);
+    assert!(told.contains("--out"), "{told}");
+    // What one of several cannot do keeps no other from being played.
+    let (shown, told) = run(&[&plain, &special, "--strategy", "own", "--dry-run"], 2);
+    assert!(told.contains("plain.toml: strategy \"own\""), "{told}");
+    assert!(shown.starts_with("special: "), "{shown}");
+    let (_, told) = run(&[&cold, "--link", "slow", "--dry-run"], 2);
+    assert!(told.contains("`base-images = \"cold\"` cannot be played over a link"), "{told}");
+    run(&[&cold, "--dry-run"], 0);
+    std::fs::create_dir(at("there")).unwrap();
+    std::fs::write(at("there/journal.jsonl"), "").unwrap();
+    let (_, told) = run(&[&plain, "--out", &at("there")], 7);
+    assert!(told.contains("journal.jsonl is there already\n  go on with it by --resume"), "{told}");
+}
+
+#[test]
 fn results_in_the_source_are_no_part_of_the_next_run() {
     let folder = folder("");
     let folder = folder.path();
