@@ -201,9 +201,28 @@ impl<'a> Asking<'a, '_> {
 }
 
 fn bytes(most: Bytes, is: Option<Bytes>) -> (Verdict, String) {
-    match is {
-        None => (Verdict::CannotTell, "an earlier commit was not built".into()),
-        Some(is) if is <= most => (Verdict::Pass, format!("{is}, at most {most} wanted")),
-        Some(is) => (Verdict::Regressed, format!("{is}, at most {most} wanted")),
+    let Some(is) = is else {
+        return (Verdict::CannotTell, "an earlier commit was not built".into());
+    };
+    let verdict = if is <= most { Verdict::Pass } else { Verdict::Regressed };
+    let (mut found, mut wanted) = (is.to_string(), most.to_string());
+    if found == wanted && is != most {
+        // What rounds alike is told to the byte.
+        (found, wanted) = (format!("{} B", is.0), format!("{} B", most.0));
+    }
+    (verdict, format!("{found}, at most {wanted} wanted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_round_alike_are_told_apart() {
+        let told = |most, is| bytes(Bytes(most), Some(Bytes(is)));
+        let close = "111608001 B, at most 111608000 B wanted".to_owned();
+        assert_eq!(told(111_608_000, 111_608_001), (Verdict::Regressed, close));
+        let equal = "111.6 MB, at most 111.6 MB wanted".to_owned();
+        assert_eq!(told(111_608_000, 111_608_000), (Verdict::Pass, equal));
     }
 }
