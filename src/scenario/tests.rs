@@ -194,6 +194,101 @@ fn the_jq_experiment_reads_with_its_defaults() {
 }
 
 #[test]
+fn a_misspelt_cache_is_no_cache_that_never_hits() {
+    let import = r#"import = [{ type = "registry", ref = "x" }]"#;
+    let known = "known: {repo}, {commit}, {parent}, {branch}, {default-branch}, {merge-base}, {tag}, {stage}, \
+                 {each-stage}, {built-stage}, {ancestor-1} to {ancestor-9}, {env:NAME}";
+    for (new, said) in [
+        (
+            r#"import = [{ type = "registry", ref = "{repo}:{stage}_{parant}" }]"#,
+            "33:38: `{parant}` is no placeholder | did you mean `{parent}`?",
+        ),
+        (
+            r#"import = [{ type = "registry", ref = "${GITHUB_SHA}" }]"#,
+            &format!("33:38: `{{GITHUB_SHA}}` is no placeholder | {known}"),
+        ),
+        (
+            r#"import = [{ type = "registry", ref = "x:{ancestor-10}" }]"#,
+            "33:38: `{ancestor-10}` means nothing here | `{ancestor-1}` to `{ancestor-9}`",
+        ),
+        (
+            r#"import = [{ type = "registry", ref = "x:{parent" }]"#,
+            "33:38: a brace that is not closed",
+        ),
+        (
+            r#"import = [{ type = "gha", token = "{evn:TOKEN}" }]"#,
+            "33:35: `{evn:TOKEN}` is no placeholder | did you mean `{env:TOKEN}`?",
+        ),
+        (
+            r#"import = [{ type = "gha", token = "{env:}" }]"#,
+            "33:35: `{env:}` means nothing here | name the variable: `{env:NAME}`",
+        ),
+        (
+            r#"push = "{repo}:{comit}""#,
+            "33:8: `{comit}` is no placeholder | did you mean `{commit}`?",
+        ),
+        (
+            r#"push = "{repo}:{env:TAG}""#,
+            "33:8: `{env:TAG}` means nothing here | `{env:NAME}` stands in the attributes of caches alone",
+        ),
+        (
+            r#"push = "{repo}:{each-stage}""#,
+            "33:8: `{each-stage}` means nothing here | it repeats imports; `{stage}` is the build's own",
+        ),
+        (
+            r#"import = [{ type = "regsitry", ref = "x" }]"#,
+            "33:20: no cache of type `regsitry` can be imported | did you mean `registry`?",
+        ),
+        (
+            r#"import = [{ type = "inline" }]"#,
+            "33:20: no cache of type `inline` can be imported | it is imported from the image that holds it: `type = \"registry\"`",
+        ),
+        (
+            r#"export = [{ type = "floppy" }]"#,
+            "33:20: no cache of type `floppy` can be exported | one of registry, local, inline, gha, s3, azblob",
+        ),
+        (
+            r#"export = [{ type = "registry", ref = "{repo}:a", mode = "maxx" }]"#,
+            "33:57: unknown mode `maxx` | did you mean `max`?",
+        ),
+        (
+            r#"export = [{ type = "local", dest = "a", mode = "all" }]"#,
+            "33:48: unknown mode `all` | `min` or `max`",
+        ),
+        (
+            r#"export = [{ type = "registry", mode = "max" }]"#,
+            "33:20: a registry cache without `ref` | give it a `ref`",
+        ),
+        (
+            r#"import = [{ type = "registry", reff = "x" }]"#,
+            "33:20: a registry cache without `ref` | is `reff` meant to be `ref`?",
+        ),
+        (
+            r#"import = [{ type = "local", dest = "x" }]"#,
+            "33:20: a local cache without `src` | give it a `src`",
+        ),
+        (
+            r#"export = [{ type = "local", dest = "" }]"#,
+            "33:20: a local cache without `dest` | give it a `dest`",
+        ),
+    ] {
+        one(import, new, said);
+    }
+    let good = r#"
+        push = "{repo}:{stage}_{commit}_{tag}"
+        import = [
+            { type = "registry", ref = "{repo}:{each-stage}_{ancestor-9}_{merge-base}" },
+            { type = "registry", ref = "{repo}:{built-stage}_{branch}_{default-branch}" },
+            { type = "s3", bucket = "b", secret_access_key = "a{b}c{" },
+            { type = "gha", token = "{env:TOKEN}", url = "http://{env:HOST}" },
+            { type = "local", src = "c" },
+        ]
+        export = [{ type = "inline" }, { type = "local", dest = "c", mode = "{env:MODE}" }, { type = "azblob", mode = "min" }]
+    "#;
+    assert_eq!(mistakes(import, good), Vec::<String>::new());
+}
+
+#[test]
 fn an_integer_that_does_not_fit_is_named() {
     let range = "out of range | from 0 to 4294967295";
     let expected = format!("22:31: `files` is 4294967296, {range}");
@@ -591,7 +686,7 @@ fn what_a_strategy_pushes_goes_to_the_runs_own_repository() {
     let remedy = "a ref that is pushed must begin with `{repo}`, the run's own repository";
     for (pushed, column) in [
         ("push = \"ghcr.io/me/app:latest\"", 8),
-        ("push = \"{repository}:a\"", 8),
+        ("push = \"{commit}/{repo}:a\"", 8),
         ("export = [{ type = \"registry\", ref = \"me/cache\" }]", 38),
     ] {
         let name = pushed.rsplit('"').nth(1).unwrap();
@@ -601,6 +696,8 @@ fn what_a_strategy_pushes_goes_to_the_runs_own_repository() {
             &format!("33:{column}: `{name}` may be anybody's | {remedy}"),
         );
     }
+    let longer = mistakes(engine, &format!("{engine}\npush = \"{{repository}}:a\""));
+    assert!(longer[0].contains("`{repository}:a` may be anybody's"), "{longer:?}");
     for fine in [
         "push = \"{repo}:{commit}\"",
         "push = \"{repo}/{stage}:{commit}\"",

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 /// are in one that the strategy's trials of a round share and that goes with the run.
 /// What is pushed, by `push` or by an export of `type = "registry"`, must begin with `{repo}`;
 /// imports may come from anywhere, and what they read elsewhere is not counted.
+/// Any other word in braces is an error, since an engine takes a cache that it cannot read for one
+/// that is not there yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Strategy {
@@ -82,6 +84,9 @@ pub enum EngineUse {
 }
 
 /// One cache source or destination, in buildx's words: `type=registry,ref=…`.
+///
+/// The types are BuildKit's: `registry` (with `ref`), `local` (with `src` or `dest`), `gha`, `s3`,
+/// `azblob`, and for exports `inline`; an export's `mode` is `min` or `max`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheEntry {
     #[serde(rename = "type")]

@@ -9,5 +9,5 @@ mod position;
 
 pub use built_in::{BUILT_IN, POLICIES, built_in, policies};
 pub use definition::{CacheEntry, EngineUse, Strategy, is_credential};
-pub use plan::{BuildPlan, CachePlan, plan};
+pub use plan::{BuildPlan, CachePlan, ONCE_A_STAGE, PLACEHOLDERS, plan};
 pub use position::{Position, Standing};

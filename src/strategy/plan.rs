@@ -48,6 +48,13 @@ pub fn plan(strategy: &Strategy, position: &Position) -> CachePlan {
     CachePlan { engine: strategy.engine, no_cache: strategy.no_cache, builds }
 }
 
+/// What may stand in braces in attributes of caches and in `push`, beside `ancestor-N` and, in
+/// attributes, `env:NAME`.
+pub const PLACEHOLDERS: [&str; 8] =
+    ["repo", "commit", "parent", "branch", "default-branch", "merge-base", "tag", "stage"];
+/// Those that repeat an import over stages.
+pub const ONCE_A_STAGE: [&str; 2] = ["each-stage", "built-stage"];
+
 /// Stands for the stage's name in tags where the scenario names no target.
 const LAST_STAGE: &str = "image";
 
@@ -184,6 +191,19 @@ mod tests {
     #[test]
     fn the_first_commit_imports_no_parent() {
         assert!(plan(named("inline"), &position(None)).builds[0].imports.is_empty());
+    }
+
+    #[test]
+    fn every_placeholder_that_is_named_is_filled_in() {
+        let position = position(Some("c1"));
+        let at = At { position: &position, stage: "s" };
+        let ancestors = (1..=Position::ANCESTORS).map(|number| format!("ancestor-{number}"));
+        let named = PLACEHOLDERS.into_iter().chain(ONCE_A_STAGE).map(str::to_owned);
+        for name in named.chain(ancestors) {
+            let (filled, _) = at.text(&format!("{{{name}}}"), Some("t"));
+            assert!(!filled.contains('{'), "{filled}");
+        }
+        assert_eq!(at.text("{other}", Some("t")), ("{other}".to_owned(), true));
     }
 
     #[test]

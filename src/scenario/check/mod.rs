@@ -3,6 +3,7 @@
 //! Works on the parsed file with its spans, and skips what has the wrong shape, so that both kinds
 //! of mistake are reported together. Nothing here looks at the disk.
 
+mod caches;
 mod commits;
 mod network;
 
@@ -77,7 +78,7 @@ fn strategies(document: &DeTable<'_>, out: &mut Findings<'_>) {
             };
             out.add(value.span(), format!("`{name}` is also the name of {what}"), None);
         }
-        pushed_refs(table, out);
+        caches::check(table, out);
     }
     let chosen = texts(document, "strategies");
     duplicates(&chosen, "strategy", out);
@@ -93,24 +94,6 @@ fn strategies(document: &DeTable<'_>, out: &mut Findings<'_>) {
         && list.get_ref().as_array().is_some_and(|list| list.is_empty())
     {
         out.add(list.span(), "no strategies to compare".into(), None);
-    }
-}
-
-/// What a strategy pushes goes to the run's own repository: with the user's login, it might
-/// replace an image elsewhere that somebody needs. Imports only read.
-fn pushed_refs(strategy: &DeTable<'_>, out: &mut Findings<'_>) {
-    let exports = strategy.get("export").and_then(|list| list.get_ref().as_array());
-    let exports = exports.into_iter().flat_map(|list| list.iter());
-    let exports = exports.filter_map(|entry| entry.get_ref().as_table());
-    let is_registry = |entry: &&DeTable<'_>| {
-        entry.get("type").and_then(text).is_some_and(|(_, kind)| kind == "registry")
-    };
-    let refs = exports.filter(is_registry).filter_map(|entry| entry.get("ref"));
-    for (value, name) in strategy.get("push").into_iter().chain(refs).filter_map(text) {
-        if !name.starts_with("{repo}") {
-            let remedy = "a ref that is pushed must begin with `{repo}`, the run's own repository";
-            out.add(value.span(), format!("`{name}` may be anybody's"), Some(remedy.into()));
-        }
     }
 }
 
