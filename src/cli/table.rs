@@ -2,7 +2,7 @@
 
 use crate::check::output::WIDEST;
 use crate::journal::Recorded;
-use crate::measure::statistics::{Estimate, Paired};
+use crate::measure::statistics::Estimate;
 use crate::measure::{Analysis, COLD, Cell};
 use crate::units::Nanos;
 
@@ -116,7 +116,7 @@ fn sentences(analysis: &Analysis) -> Vec<String> {
         let mut sentence =
             format!("{label} rebuilt {rebuilt} of {} steps at “{message}”", cell.reuse.steps);
         if let Some(paired) = cell.versus_cold {
-            sentence.push_str(&format!(" and was {}", comparison(&paired)));
+            sentence.push_str(&format!(" and was {}", comparison(paired.ratio.median)));
         }
         sentences.push(sentence);
     }
@@ -124,12 +124,12 @@ fn sentences(analysis: &Analysis) -> Vec<String> {
     sentences
 }
 
-fn comparison(paired: &Paired) -> String {
-    let ratio = paired.ratio.median;
-    if ratio >= 1.0 {
-        format!("{ratio:.1} × faster than cold")
-    } else {
-        format!("{:.1} × slower than cold", 1.0 / ratio)
+/// `ratio` is how many times as long cold took.
+fn comparison(ratio: f64) -> String {
+    let (times, word) = if ratio >= 1.0 { (ratio, "faster") } else { (1.0 / ratio, "slower") };
+    match format!("{times:.1}").as_str() {
+        "1.0" => "as fast as cold".to_owned(),
+        times => format!("{times} × {word} than cold"),
     }
 }
 
@@ -157,6 +157,15 @@ fn aligned(rows: &[Vec<String>], words: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_as_long_is_neither_faster_nor_slower() {
+        let told = [1.04, 0.96, 1.06, 0.5].map(comparison);
+        let fast = "as fast as cold".to_owned();
+        let expected =
+            [fast.clone(), fast, "1.1 × faster than cold".into(), "2.0 × slower than cold".into()];
+        assert_eq!(told, expected);
+    }
 
     /// It shows the rows of the second and the third commit.
     #[test]
