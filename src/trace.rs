@@ -52,6 +52,10 @@ pub struct Vertex {
 /// How many lines of a failing step's output are kept.
 pub const LOG_TAIL: usize = 20;
 
+/// What an engine writes where it leaves out output of a step that prints too much or too fast, at
+/// whatever byte (buildkit `util/progress/logs/logs.go`, `streamWriter.Write`).
+pub const CLIPPED: &[u8] = b"\n[output clipped, log limit ";
+
 impl Vertex {
     /// See [`is_step`].
     pub fn is_step(&self) -> bool {

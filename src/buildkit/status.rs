@@ -10,7 +10,7 @@ use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, VertexLog};
 
 use crate::secrets::Secrets;
-use crate::trace::{Interval, LOG_TAIL, Trace, Transfer, Vertex};
+use crate::trace::{CLIPPED, Interval, LOG_TAIL, Trace, Transfer, Vertex};
 use crate::units::{Bytes, Nanos};
 
 /// No longer than this is kept of a line of output, in bytes: some steps print without newlines.
@@ -37,6 +37,8 @@ struct Pending {
     error: String,
     log: VecDeque<String>,
     partial: Vec<u8>,
+    /// Whether the line that `partial` is went on.
+    cut: bool,
 }
 
 #[derive(Debug)]
@@ -113,11 +115,14 @@ impl Fold {
         let limit = LINE_LIMIT + self.secrets.longest();
         let index = self.index(&log.vertex);
         let pending = &mut self.vertices[index];
-        for byte in &log.msg {
+        for (at, byte) in log.msg.iter().enumerate() {
             if *byte == b'\n' {
+                pending.cut |= log.msg[at..].starts_with(CLIPPED);
                 pending.end_line(&self.secrets);
             } else if pending.partial.len() < limit {
                 pending.partial.push(*byte);
+            } else {
+                pending.cut = true;
             }
         }
     }
@@ -144,7 +149,11 @@ impl Fold {
 
 impl Pending {
     fn end_line(&mut self, secrets: &Secrets) {
-        let line = secrets.hidden_up_to(&self.partial, LINE_LIMIT);
+        let mut line = match std::mem::take(&mut self.cut) {
+            true => secrets.hidden_cut(&self.partial),
+            false => secrets.hidden(&self.partial).into_owned(),
+        };
+        line.truncate(LINE_LIMIT);
         let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
         self.partial.clear();
         if self.log.len() == LOG_TAIL {
@@ -277,12 +286,15 @@ mod tests {
         let mut fold = Fold::hiding(secrets);
         let across = format!("{}correct-horse, and more\n", "x".repeat(LINE_LIMIT - 3));
         let (begun, rest) = secret.split_at(5_000);
-        for message in [failed, log(&across), log(begun), log(rest), log("!\n")] {
+        let clipped = format!("{begun}\n[output clipped, log limit 100KiB/s reached]\n");
+        let pieces = [&across, begun, rest, "!\n", &clipped];
+        for message in [failed].into_iter().chain(pieces.map(log)) {
             fold.add(&message);
         }
         let log = &fold.finish().vertices[0].log;
-        let expected = [format!("{}***", "x".repeat(LINE_LIMIT - 3)), "***".to_owned()];
-        assert_eq!(*log, expected);
+        let across = format!("{}***", "x".repeat(LINE_LIMIT - 3));
+        let notice = "[output clipped, log limit 100KiB/s reached]";
+        assert_eq!(*log, [&across, "*** !", "***", notice]);
     }
 
     #[test]

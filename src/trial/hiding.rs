@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use memchr::memmem;
 
 use crate::journal::{Outcome, TrialRecord};
 use crate::secrets::Secrets;
-use crate::trace::{LogUpdate, Update, is_step};
+use crate::trace::{CLIPPED, LogUpdate, Update, is_step};
 
 /// Takes out of what builds and images printed what may be secret.
 pub fn hide(secrets: &Secrets, record: &mut TrialRecord) {
@@ -74,13 +75,20 @@ impl<'a> Hiding<'a> {
         let before = self.waiting.remove(&key);
         let mut bytes = before.map_or_else(Vec::new, |waiting| waiting.bytes);
         bytes.extend(printed);
-        let whole = self.secrets.unfinished(&bytes);
-        let rest = bytes.split_off(whole);
+        let mut shown = vec![];
+        while let Some(at) = memmem::find(&bytes, CLIPPED) {
+            let after = bytes.split_off(at + CLIPPED.len());
+            shown.extend(self.secrets.hidden_cut(&bytes[..at]));
+            shown.extend_from_slice(CLIPPED);
+            bytes = after;
+        }
+        let rest = bytes.split_off(self.secrets.unfinished(&bytes));
         if !rest.is_empty() {
             self.waiting.insert(key, Waiting { log: log.clone(), bytes: rest });
         }
-        log.data = BASE64.encode(self.secrets.hidden(&bytes));
-        !bytes.is_empty()
+        shown.extend_from_slice(&self.secrets.hidden(&bytes));
+        log.data = BASE64.encode(&shown);
+        !shown.is_empty()
     }
 
     /// What still waits when the build is over. What would be half of a secret shows none of it.
@@ -179,6 +187,13 @@ mod tests {
             show(&update, &mut shown);
         }
         assert_eq!(shown, "1a |2horse|1*** b\n|2!\n|");
+        shown.clear();
+        let data = BASE64.encode("-hor\n[output clipped, log limit 1MiB reached]\ncorrect-");
+        let log = LogUpdate { data, stream: 1, ..Default::default() };
+        let mut update = Update { logs: vec![log], ..Update::default() };
+        hiding.hide(&mut update);
+        show(&update, &mut shown);
+        assert_eq!(shown, "1***\n[output clipped, log limit 1MiB reached]\n|");
         shown.clear();
         show(&hiding.rest().unwrap(), &mut shown);
         assert_eq!(shown, "1***|");
