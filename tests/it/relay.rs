@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use cachefrom::journal::{Outcome, Recorded};
 use cachefrom::measure::reuse;
+use cachefrom::registry::Registry;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::docker_registry::Peer;
+use crate::engines::{own_cache, put_base};
 use crate::faults::{Case, ended};
 use front::Front;
 
@@ -262,6 +264,47 @@ async fn tokens_are_fetched_and_renewed_and_storage_elsewhere_never_sees_them() 
     assert!(stderr.contains("registry-refs.txt"), "{stderr}");
     let listed = std::fs::read_to_string(case.out().join("registry-refs.txt")).unwrap();
     assert_eq!(listed.lines().collect::<Vec<_>>(), refs.left);
+    let mut secrets = spellings(PASSWORD);
+    secrets.extend(seen.issued);
+    secrets.push(front::SIGNATURE.to_owned());
+    assert_no_secret(&output, &case.out(), &secrets);
+    case.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_base_image_is_pulled_with_dockers_login_and_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(folder.path().join("registry")).await.unwrap();
+    let digest = put_base(&registry, "team/cache", folder.path()).await;
+    let front = Front::start(registry.address().to_string(), USER, PASSWORD).await;
+    let reference = format!("{}/team/cache:1", front.address);
+    let dockerfile = format!("FROM {reference}\nCOPY file /\n");
+    let case = Case::new(&dockerfile, "strategies = [\"cold\"]\n[build]\n");
+    let home = own_cache(folder.path()).await;
+    let run = |host: &str, password: &str| {
+        let mut command = command(&case, host, password, &[]);
+        command.env("XDG_CACHE_HOME", &home);
+        tokio::task::block_in_place(|| command.output().unwrap())
+    };
+    for (host, password, says) in [
+        (front.address.as_str(), "wrong-horse-staple", "refuses the credentials that are stored"),
+        ("elsewhere.test", PASSWORD, "docker/config.json holds no login for it, and it is not one"),
+    ] {
+        let output = run(host, password);
+        let (code, stderr) = ended(&output);
+        assert_eq!(code, Some(6), "{stderr}");
+        assert!(stderr.contains(says) && stderr.contains("\n  docker login "), "{stderr}");
+        assert!(stderr.contains("[[image]]"), "{stderr}");
+        assert_no_secret(&output, &case.out(), &spellings(password));
+    }
+    let output = run(&front.address, PASSWORD);
+    let (code, stderr) = ended(&output);
+    assert_eq!(code, Some(0), "{stderr}");
+    let image = &case.recorded().header.images[0];
+    assert_eq!((&image.reference, &image.digest), (&reference, &digest));
+    let seen = front.seen();
+    assert_eq!(seen.wrong, Vec::<String>::new());
+    assert!(seen.redirected > 0, "blobs are elsewhere");
     let mut secrets = spellings(PASSWORD);
     secrets.extend(seen.issued);
     secrets.push(front::SIGNATURE.to_owned());

@@ -50,7 +50,9 @@ pub struct Client {
     login: Credentials,
     /// What kept credentials from being read.
     problem: Option<String>,
-    /// [`SILENCE`], but in tests.
+    /// Whether it never asks for more than to pull.
+    reads_only: bool,
+    /// How long the registry may be silent.
     pub silence: Duration,
     state: Mutex<State>,
 }
@@ -115,6 +117,41 @@ impl Client {
         ca: Option<&Path>,
         (login, problem): (Credentials, Option<String>),
     ) -> Result<Self, RelayError> {
+        let (mut client, reply, refused_tls) = Self::reach(address, ca, SILENCE).await?;
+        (client.login, client.problem) = (login, problem);
+        match (client.greeted(&reply), refused_tls) {
+            (Ok(()), _) => Ok(client),
+            // It answers a plain request, but only to say that it wants TLS.
+            (Err(RelayError::NoRegistry { host, .. }), Some(reason)) => {
+                Err(RelayError::Unreachable { host, reason })
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// A client that only pulls, and from a registry that answers anything at all within `reach`.
+    /// It is not logged in.
+    pub async fn reader(
+        address: RemoteAddress,
+        reach: Duration,
+        silence: Duration,
+    ) -> Result<Self, RelayError> {
+        let (client, ..) = Self::reach(address, None, reach).await?;
+        Ok(Self { reads_only: true, silence, ..client })
+    }
+
+    /// Logs in with `login` from now on, where the registry asks for one.
+    pub fn log_in(&mut self, (login, problem): (Credentials, Option<String>)) {
+        (self.login, self.problem) = (login, problem);
+        self.state = Mutex::default();
+    }
+
+    /// Finds the registry: what it answered, and why it was not asked over TLS if it was not.
+    async fn reach(
+        address: RemoteAddress,
+        ca: Option<&Path>,
+        limit: Duration,
+    ) -> Result<(Self, Response, Option<String>), RelayError> {
         let http = http(ca, address.is_loopback())?;
         let schemes: &[&str] = match address.tls {
             Some(true) => &["https"],
@@ -130,18 +167,13 @@ impl Client {
             })?;
             // A path that begins with a slash always joins.
             let Ok(version) = root.join("/v2/") else { continue };
-            match answered(http.get(version), &Watch::begin(), SILENCE).await {
+            match answered(http.get(version), &Watch::begin(), limit).await {
                 Ok(reply) => {
-                    let (silence, state) = (SILENCE, Mutex::default());
-                    let client = Self { http, address, root, login, problem, silence, state };
-                    return match (client.greeted(&reply), last) {
-                        (Ok(()), _) => Ok(client),
-                        // It answers a plain request, but only to say that it wants TLS.
-                        (Err(RelayError::NoRegistry { host, .. }), Some(reason)) => {
-                            Err(RelayError::Unreachable { host, reason })
-                        }
-                        (Err(error), _) => Err(error),
-                    };
+                    let (login, problem, state) = Default::default();
+                    let (reads_only, silence) = (false, SILENCE);
+                    let client =
+                        Self { http, address, root, login, problem, reads_only, silence, state };
+                    return Ok((client, reply, last));
                 }
                 Err(reason) => last = last.or(Some(reason)),
             }
@@ -176,13 +208,18 @@ impl Client {
     }
 
     fn no_credentials(&self) -> RelayError {
+        RelayError::NoCredentials { host: self.host(), found: self.found() }
+    }
+
+    /// Whether a login was found for this registry, in words.
+    pub fn found(&self) -> String {
         let file = crate::credentials::config_file();
         let file = file.map_or_else(|| "config.json".to_owned(), |p| p.display().to_string());
-        let found = match &self.problem {
+        match &self.problem {
+            _ if self.login != Credentials::default() => format!("{file} holds a login for it"),
             Some(problem) => problem.clone(),
-            None => format!("{file} holds none for it"),
-        };
-        RelayError::NoCredentials { host: self.host(), found }
+            None => format!("{file} holds no login for it"),
+        }
     }
 
     pub fn host(&self) -> String {
@@ -215,7 +252,11 @@ impl Client {
         headers: HeaderMap,
         payload: Payload,
     ) -> Result<Response, RelayError> {
-        let actions = if method == Method::DELETE { "pull,push,delete" } else { "pull,push" };
+        let actions = match method {
+            _ if self.reads_only => "pull",
+            Method::DELETE => "pull,push,delete",
+            _ => "pull,push",
+        };
         let (body, small, watch) = match payload {
             Payload::Small(bytes) => (Body::from(bytes.clone()), Some(bytes), Watch::begin()),
             Payload::Stream(body, watch) => (body, None, watch),
@@ -381,6 +422,10 @@ impl Client {
             reply.map_err(|reason| RelayError::Unreachable { host: host.clone(), reason })?;
         let status = reply.status();
         if !status.is_success() {
+            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                let reason = format!("asked for a token, it answered {status}");
+                return Err(RelayError::Unreachable { host, reason });
+            }
             if self.login == Credentials::default() {
                 return Err(self.no_credentials());
             }

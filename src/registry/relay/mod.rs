@@ -41,6 +41,7 @@ use crate::credentials::Credentials;
 pub use address::{RemoteAddress, RemoteAddressError, is_loopback};
 pub use answer::small;
 pub use clear::Cleared;
+pub use client::{Client, Payload};
 pub use error::RelayError;
 pub use preflight::Accepts;
 

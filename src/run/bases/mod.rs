@@ -7,6 +7,8 @@
 //! that know no mirror of ours, are put in the place of what `FROM` names by a build context, and in
 //! that of what `# syntax=` names by a build arg.
 
+#[cfg(test)]
+mod guard;
 mod layout;
 mod reference;
 mod store;
@@ -70,6 +72,8 @@ pub async fn ready(setup: &Setup<'_>, commits: usize) -> Result<Bases, RunError>
             Ok(served) => served,
             // What can be built without it is worth more than nothing, and is told.
             Err(RunError::BaseImage { reason, .. }) if declared(setup, &written).is_none() => {
+                // Reports have one line for it, and its remedies are those of an error.
+                let reason = reason.lines().next().unwrap_or_default();
                 bases.limits.push(format!(
                     "builds use the engine's own frontend instead of {written}, which is not to be had: {reason}"
                 ));
@@ -179,7 +183,9 @@ async fn find(
     let store = Store::new(&setup.options.cache_dir);
     let kept = store.upstream(reference);
     if kept.exists() {
-        return Ok((kept, format!("{}, kept from an earlier run", reference.host)));
+        let since = Store::since(&kept).map(|day| format!(" ({day})")).unwrap_or_default();
+        let source = format!("{}, kept from an earlier run{since}", reference.host);
+        return Ok((kept, source));
     }
     let scratch = store.scratch()?;
     let pulled = match layout::create(scratch.path()) {
@@ -210,7 +216,7 @@ async fn find(
             });
             let made = made.map_err(|why| RunError::BaseImage {
                 reference: written.to_owned(),
-                reason: format!("{}, and {why}", super::causes(&error)),
+                reason: also(&super::causes(&error), &why),
             })?;
             (made.path, made.source)
         }
@@ -221,6 +227,14 @@ async fn find(
     Ok((folder, source))
 }
 
+/// `reason` and another one, before what `reason` says that can be done.
+fn also(reason: &str, another: &str) -> String {
+    match reason.split_once('\n') {
+        Some((reason, remedy)) => format!("{reason}, and {another}\n{remedy}"),
+        None => format!("{reason}, and {another}"),
+    }
+}
+
 /// Serves any base image that an earlier run kept as `cachefrom/base` on Docker Hub's mirror, and
 /// says which; none where there is none.
 pub async fn serve_any(registry: &Registry, store: &Store) -> Option<String> {
@@ -228,4 +242,15 @@ pub async fn serve_any(registry: &Registry, store: &Store) -> Option<String> {
     let (repository, tag) = ("cachefrom/base".parse().ok()?, "latest".parse().ok()?);
     layout::serve(registry, &repository, &tag, &folder).await.ok()?;
     Some(folder.file_name()?.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_done_stands_behind_all_that_went_wrong() {
+        assert_eq!(also("a", "b"), "a, and b");
+        assert_eq!(also("a\n  do c", "b"), "a, and b\n  do c");
+    }
 }

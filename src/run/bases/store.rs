@@ -28,6 +28,13 @@ impl Store {
         self.folder.join("upstream").join(named(&text, &text))
     }
 
+    /// The day, in UTC, on which the image at `folder` was put there.
+    pub fn since(folder: &Path) -> Option<String> {
+        let written = std::fs::metadata(folder.join("index.json")).ok()?.modified().ok()?;
+        let written = jiff::Timestamp::try_from(written).ok()?;
+        Some(written.strftime("%Y-%m-%d").to_string())
+    }
+
     /// Any image that is kept.
     pub fn any(&self) -> Option<PathBuf> {
         ["upstream", "rootfs"].iter().find_map(|kind| {
@@ -89,6 +96,16 @@ fn named(readable: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_is_kept_since_its_index_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Store::since(folder.path()), None);
+        let index = std::fs::File::create(folder.path().join("index.json")).unwrap();
+        let day = std::time::Duration::from_secs(1_700_000_000);
+        index.set_modified(std::time::SystemTime::UNIX_EPOCH + day).unwrap();
+        assert_eq!(Store::since(folder.path()).as_deref(), Some("2023-11-14"));
+    }
 
     #[test]
     fn a_rootfs_is_compressed_once_and_again_when_it_changed() {

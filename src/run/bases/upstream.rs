@@ -1,6 +1,7 @@
 //! A base image from the registry that its reference names, into an OCI layout folder.
 //!
-//! Pulls without logging in, and only what this machine's platform needs. A registry that cannot be
+//! Pulls only what this machine's platform needs, logged in where the registry asks for it and Docker
+//! has a login; one that is refused costs no image that anybody may have. A registry that cannot be
 //! reached is asked once a run, for a few seconds; a tag is resolved once, and then kept by digest.
 
 use std::collections::BTreeMap;
@@ -9,15 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::layout::{self, Descriptor, Manifest};
 use super::reference::ImageReference;
+use crate::credentials::{self, Credentials};
 use crate::engine::image::architecture;
-use crate::registry::relay::{is_loopback, small};
+use crate::registry::relay::{Client, Payload, RelayError, RemoteAddress, is_loopback, small};
 use crate::registry::{Digest, Reference};
 
 /// How long a registry may take to answer at all before it is out of reach.
@@ -41,8 +43,16 @@ pub enum UpstreamError {
     OutOfReach { host: String, reason: String },
     #[error("{url}: {reason}")]
     Broken { url: String, reason: String },
-    #[error("{url} answered {status}")]
-    Refused { url: String, status: StatusCode },
+    #[error("{url} answered {status}{login}")]
+    Refused { url: String, status: StatusCode, login: String },
+    /// Registries do not tell these two apart to those who may not know.
+    #[error(
+        "{host} wants a login for {repository}, or has no such image; {found}\n  \
+         docker login {host}, or name the folder of config.json in DOCKER_CONFIG"
+    )]
+    NoLogin { host: String, repository: String, found: String },
+    #[error(transparent)]
+    Registry(RelayError),
     #[error("{url} sent {found} instead of {wanted}")]
     WrongContent { url: String, wanted: String, found: String },
     #[error("{reference} has no image for linux/{architecture}", architecture = architecture())]
@@ -71,28 +81,80 @@ struct Platform {
     architecture: String,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Token {
-    token: String,
-    access_token: String,
-}
-
 impl Upstream {
-    /// Pulls `reference` into `folder`, which is there and empty.
+    /// Pulls `reference` into `folder`, which is there and empty, with Docker's login.
     pub async fn pull(
         &self,
         reference: &ImageReference,
         folder: &Path,
     ) -> Result<(), UpstreamError> {
         let mut repository = self.reach(reference).await?;
+        let host = repository.client.address.connected().to_owned();
+        repository.pull_as(credentials::stored(&host).await, reference, folder).await
+    }
+
+    async fn reach(&self, reference: &ImageReference) -> Result<Repository, UpstreamError> {
+        let host = reference.host.clone();
+        let name = reference.repository.parse();
+        let address = RemoteAddress {
+            // As Docker does: no TLS on this machine.
+            tls: Some(!is_loopback(&host)),
+            host: host.clone(),
+            repository: name.map_err(|error: crate::registry::RegistryError| {
+                UpstreamError::Broken { url: reference.to_string(), reason: error.to_string() }
+            })?,
+        };
+        let known = || self.out_of_reach.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = known().get(&host).cloned() {
+            return Err(UpstreamError::OutOfReach { host, reason });
+        }
+        // Whoever only accepts connections is out of reach too.
+        match Client::reader(address, REACH, SILENCE).await {
+            Ok(client) => Ok(Repository { client }),
+            Err(error) => {
+                let reason = match error {
+                    RelayError::Unreachable { reason, .. } => reason,
+                    other => other.to_string(),
+                };
+                known().insert(host.clone(), reason.clone());
+                Err(UpstreamError::OutOfReach { host, reason })
+            }
+        }
+    }
+}
+
+struct Repository {
+    client: Client,
+}
+
+impl Repository {
+    /// Pulls with `login`; without one if that is refused, since the image may be anybody's.
+    async fn pull_as(
+        &mut self,
+        login: (Credentials, Option<String>),
+        reference: &ImageReference,
+        folder: &Path,
+    ) -> Result<(), UpstreamError> {
+        self.client.log_in(login);
+        let refused = match self.pull(reference, folder).await {
+            Err(UpstreamError::Registry(error @ RelayError::LoginRefused { .. })) => error,
+            pulled => return pulled,
+        };
+        self.client.log_in(Default::default());
+        self.pull(reference, folder).await.map_err(|error| match error {
+            UpstreamError::NoLogin { .. } => UpstreamError::Registry(refused),
+            other => other,
+        })
+    }
+
+    async fn pull(&self, reference: &ImageReference, folder: &Path) -> Result<(), UpstreamError> {
         let wanted = reference.wanted.to_string();
-        let (top, kind) = repository.manifest(&wanted).await?;
+        let (top, kind) = self.manifest(&wanted).await?;
         if let Reference::Digest(digest) = &reference.wanted {
-            repository.check("manifests", &top, digest.as_str())?;
+            self.check("manifests", &top, digest.as_str())?;
         }
         layout::write_blob(folder, &top).map_err(write(folder))?;
-        let parsed: Index = repository.parse(&top)?;
+        let parsed: Index = self.parse(&top)?;
         let (manifest, kind, index) = if parsed.manifests.is_empty() {
             (top, kind, None)
         } else {
@@ -101,14 +163,14 @@ impl Upstream {
             });
             let ours =
                 ours.ok_or_else(|| UpstreamError::NoPlatform { reference: reference.to_string() })?;
-            let (manifest, child_kind) = repository.manifest(&ours.digest).await?;
-            repository.check("manifests", &manifest, &ours.digest)?;
+            let (manifest, child_kind) = self.manifest(&ours.digest).await?;
+            self.check("manifests", &manifest, &ours.digest)?;
             layout::write_blob(folder, &manifest).map_err(write(folder))?;
             (manifest, child_kind, Some((Digest::of(&top), kind)))
         };
-        let parsed: Manifest = repository.parse(&manifest)?;
+        let parsed: Manifest = self.parse(&manifest)?;
         for part in parsed.layers.iter().chain([&parsed.config]) {
-            repository.blob(part, folder).await?;
+            self.blob(part, folder).await?;
         }
         let image = Descriptor {
             digest: Digest::of(&manifest).to_string(),
@@ -118,51 +180,15 @@ impl Upstream {
         layout::write_index(folder, &image, index).map_err(write(folder))
     }
 
-    async fn reach(&self, reference: &ImageReference) -> Result<Repository, UpstreamError> {
-        let host = match reference.is_hub() {
-            // Docker Hub's registry has another name than its images.
-            true => "registry-1.docker.io".to_owned(),
-            false => reference.host.clone(),
-        };
-        let known = || self.out_of_reach.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reason) = known().get(&host).cloned() {
-            return Err(UpstreamError::OutOfReach { host, reason });
-        }
-        // As Docker does: no TLS on this machine, and no proxy on the way to it.
-        let loopback = is_loopback(&host);
-        let scheme = if loopback { "http" } else { "https" };
-        let mut builder =
-            Client::builder().connect_timeout(REACH).read_timeout(SILENCE).user_agent("cachefrom");
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        let out_of_reach = |reason: String| {
-            known().insert(host.clone(), reason.clone());
-            UpstreamError::OutOfReach { host: host.clone(), reason }
-        };
-        let client = builder.build().map_err(|error| out_of_reach(causes(&error)))?;
-        let base = format!("{scheme}://{host}/v2/");
-        // Any answer will do; whoever only accepts connections is out of reach too.
-        match tokio::time::timeout(REACH, client.get(&base).send()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(out_of_reach(causes(&error))),
-            Err(_) => return Err(out_of_reach(format!("no answer in {} s", REACH.as_secs()))),
-        }
-        let base = format!("{base}{}", reference.repository);
-        Ok(Repository { client, base, token: None })
+    /// The address of something in the repository, for people.
+    fn url(&self, part: &str) -> String {
+        format!("{}/{part}", self.client.address)
     }
-}
 
-struct Repository {
-    client: Client,
-    base: String,
-    token: Option<String>,
-}
-
-impl Repository {
-    async fn manifest(&mut self, wanted: &str) -> Result<(Vec<u8>, String), UpstreamError> {
-        let url = format!("{}/manifests/{wanted}", self.base);
-        let response = self.get(&url, MANIFESTS).await?;
+    async fn manifest(&self, wanted: &str) -> Result<(Vec<u8>, String), UpstreamError> {
+        let part = format!("manifests/{wanted}");
+        let url = self.url(&part);
+        let response = self.get(&part, MANIFESTS).await?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().to_owned();
         let bytes =
@@ -171,9 +197,9 @@ impl Repository {
     }
 
     /// Streams a blob into the layout, unless it is there: no byte more than `part` says.
-    async fn blob(&mut self, part: &Descriptor, folder: &Path) -> Result<(), UpstreamError> {
+    async fn blob(&self, part: &Descriptor, folder: &Path) -> Result<(), UpstreamError> {
         let Descriptor { digest, size, .. } = part;
-        let url = format!("{}/blobs/{digest}", self.base);
+        let url = self.url(&format!("blobs/{digest}"));
         let wrong = |found: String| UpstreamError::WrongContent {
             url: url.clone(),
             wanted: digest.clone(),
@@ -184,7 +210,7 @@ impl Repository {
         if path.exists() {
             return Ok(());
         }
-        let mut response = self.get(&url, "*/*").await?;
+        let mut response = self.get(&format!("blobs/{digest}"), "*/*").await?;
         let mut file = std::fs::File::create(&path).map_err(write(&path))?;
         let (mut hash, mut left) = (Sha256::new(), *size);
         while let Some(piece) = response.chunk().await.map_err(broken(&url))? {
@@ -200,49 +226,33 @@ impl Repository {
         Ok(())
     }
 
-    /// A successful answer, after fetching a token if one is asked for.
-    async fn get(&mut self, url: &str, accept: &str) -> Result<Response, UpstreamError> {
-        let mut response = self.send(url, accept).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let header = response.headers().get(WWW_AUTHENTICATE).and_then(|h| h.to_str().ok());
-            if let Some(challenge) = header.and_then(bearer) {
-                self.token = Some(self.fetch_token(&challenge).await?);
-                response = self.send(url, accept).await?;
+    /// A successful answer.
+    async fn get(&self, part: &str, accept: &'static str) -> Result<Response, UpstreamError> {
+        let told = |error| match error {
+            RelayError::NoCredentials { host, found } => {
+                let repository = self.client.address.repository.to_string();
+                UpstreamError::NoLogin { host, repository, found }
             }
-        }
+            other => UpstreamError::Registry(other),
+        };
+        let url = self.client.url(part).map_err(told)?;
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+        let response = self.client.send(Method::GET, url, headers, Payload::none()).await;
+        let response = response.map_err(told)?;
         match response.status() {
             status if status.is_success() => Ok(response),
-            status => Err(UpstreamError::Refused { url: url.to_owned(), status }),
+            status => {
+                let asks_who = status == StatusCode::FORBIDDEN;
+                let login =
+                    if asks_who { format!("; {}", self.client.found()) } else { String::new() };
+                Err(UpstreamError::Refused { url: self.url(part), status, login })
+            }
         }
-    }
-
-    async fn send(&self, url: &str, accept: &str) -> Result<Response, UpstreamError> {
-        let mut request = self.client.get(url).header(ACCEPT, accept);
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        request.send().await.map_err(broken(url))
-    }
-
-    async fn fetch_token(&self, challenge: &Challenge) -> Result<String, UpstreamError> {
-        let url = &challenge.realm;
-        let separator = if url.contains('?') { '&' } else { '?' };
-        // Services and scopes hold no character that a query could not.
-        let query =
-            format!("{url}{separator}service={}&scope={}", challenge.service, challenge.scope);
-        let response = self.client.get(query).send().await.map_err(broken(url))?;
-        if !response.status().is_success() {
-            return Err(UpstreamError::Refused { url: url.clone(), status: response.status() });
-        }
-        let broken = |reason| UpstreamError::Broken { url: url.clone(), reason };
-        let body = small(response).await.map_err(broken)?;
-        let token: Token = self.parse(&body)?;
-        Ok(if token.token.is_empty() { token.access_token } else { token.token })
     }
 
     fn parse<T: for<'a> Deserialize<'a>>(&self, bytes: &[u8]) -> Result<T, UpstreamError> {
         serde_json::from_slice(bytes).map_err(|error| UpstreamError::Broken {
-            url: self.base.clone(),
+            url: self.client.address.to_string(),
             reason: error.to_string(),
         })
     }
@@ -252,33 +262,9 @@ impl Repository {
         if found == wanted {
             return Ok(());
         }
-        let (url, wanted) = (format!("{}/{kind}/{wanted}", self.base), wanted.to_owned());
+        let (url, wanted) = (self.url(&format!("{kind}/{wanted}")), wanted.to_owned());
         Err(UpstreamError::WrongContent { url, wanted, found })
     }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Challenge {
-    realm: String,
-    service: String,
-    scope: String,
-}
-
-/// Reads `Bearer realm="…",service="…",scope="…"` (distribution `docs/spec/auth/token.md`).
-fn bearer(header: &str) -> Option<Challenge> {
-    let (scheme, rest) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let value = |name: &str| {
-        let (_, rest) = rest.split_once(&format!("{name}=\""))?;
-        Some(rest.split_once('"')?.0.to_owned())
-    };
-    Some(Challenge {
-        realm: value("realm")?,
-        service: value("service").unwrap_or_default(),
-        scope: value("scope").unwrap_or_default(),
-    })
 }
 
 fn broken(url: &str) -> impl FnOnce(reqwest::Error) -> UpstreamError {
@@ -302,17 +288,9 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::guard::{Asks, Guard};
     use super::*;
     use crate::registry::Registry;
-
-    #[test]
-    fn a_challenge_is_read_in_any_order_and_basic_is_none() {
-        let header = r#"Bearer service="s",realm="https://a.test/t",scope="repository:a/b:pull""#;
-        let challenge = bearer(header).unwrap();
-        assert_eq!((&*challenge.realm, &*challenge.service), ("https://a.test/t", "s"));
-        assert_eq!(challenge.scope, "repository:a/b:pull");
-        assert_eq!(bearer("Basic realm=\"x\""), None);
-    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_index_is_pulled_for_this_platform_and_served_again_under_its_digest() {
@@ -374,6 +352,72 @@ mod tests {
             .await
             .unwrap_err();
         assert!(matches!(error, UpstreamError::Refused { .. }), "{error}");
+    }
+
+    /// A registry that has `team/base:1`.
+    async fn with_an_image(folder: &Path) -> Registry {
+        let registry = Registry::start(folder.join("up")).await.unwrap();
+        let name = "team/base".parse().unwrap();
+        let config = registry.put_blob_bytes(&name, b"{}").unwrap();
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": kind, "layers": [],
+            "config": {"mediaType": "application/x", "digest": config, "size": 2},
+        });
+        let manifest = manifest.to_string().into_bytes();
+        registry.put_manifest(&name, &"1".parse().unwrap(), kind, &manifest).unwrap();
+        registry
+    }
+
+    /// Pulls what `guard` holds, as whom `login` says.
+    async fn pulled(guard: &Guard, login: Option<(&str, &str)>) -> Result<(), UpstreamError> {
+        let reference = ImageReference::parse(&format!("{}/team/base:1", guard.address)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        layout::create(folder.path()).unwrap();
+        let login = login.map(|(username, secret)| Credentials {
+            username: username.to_owned(),
+            secret: secret.to_owned(),
+        });
+        let mut repository = Upstream::default().reach(&reference).await?;
+        let login = (login.unwrap_or_default(), None);
+        repository.pull_as(login, &reference, folder.path()).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_image_behind_a_login_is_pulled_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let behind = with_an_image(folder.path()).await;
+        let (right, wrong) = (Some(("me", "correct-horse")), Some(("me", "wrong-horse")));
+        for (asks, login, said) in [
+            (Asks::Basic, right, None),
+            (Asks::Basic, wrong, Some("refuses the credentials that are stored for it (401)")),
+            (Asks::Basic, None, Some("wants a login for team/base, or has no such image; ")),
+            (Asks::Token, right, None),
+            (Asks::Token, wrong, Some("refuses the credentials that are stored for it (401)")),
+            (Asks::Token, None, Some("holds no login for it\n  docker login 127.0.0.1:")),
+            (Asks::OpenToken, None, None),
+            // A login that is out of date costs nothing that anybody may have.
+            (Asks::OpenToken, wrong, None),
+            (Asks::PlainToken, right, Some("tokens.test wants a password over plain HTTP")),
+            (Asks::Forbids, right, Some("answered 403 Forbidden; ")),
+            (Asks::Forbids, right, Some("config.json holds a login for it")),
+            (Asks::Forbids, None, Some("config.json holds no login for it")),
+        ] {
+            let behind = behind.address().to_string();
+            let guard = Guard::start(behind, asks, "me", "correct-horse").await;
+            let result = pulled(&guard, login).await.map_err(|error| error.to_string());
+            let seen = guard.seen.lock().unwrap().clone();
+            let Some(said) = said else {
+                assert_eq!(result, Ok(()));
+                assert!(!seen.is_empty());
+                continue;
+            };
+            let error = result.unwrap_err();
+            assert!(error.contains(said), "{error}");
+            assert!(!error.contains("horse") && !error.contains("Og=="), "{error}");
+            let blocked = [Asks::PlainToken, Asks::Forbids].contains(&asks) || login.is_none();
+            assert_eq!(seen.is_empty(), blocked, "{seen:?}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]
