@@ -26,6 +26,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::Exit;
 
+use interrupt::Interrupts;
+
 use told::NotWritten;
 
 use crate::check::output::printable;
@@ -148,7 +150,7 @@ fn print(text: &str) -> anyhow::Result<Exit> {
 fn doctor(builder: &builder::Builder) -> anyhow::Result<Exit> {
     let tls = builder.tls()?;
     let addresses = builder.addresses()?;
-    let runtime = tokio::runtime::Runtime::new()?;
+    let interrupts = Interrupts::listen()?;
     let (cache_dir, run_root) = (crate::engine::cache_dir(), run_root());
     let look =
         async |address| crate::run::doctor(address, tls.clone(), &cache_dir, &run_root, &say).await;
@@ -159,12 +161,11 @@ fn doctor(builder: &builder::Builder) -> anyhow::Result<Exit> {
         }
         anyhow::Ok(texts)
     };
-    let texts = runtime.block_on(async {
-        let interrupted = interrupt::interrupted()?;
+    let texts = interrupts.runtime.block_on(async {
         // What is looked at is dropped, and with it every engine.
         tokio::select! {
             texts = all => texts.map(Some),
-            () = interrupted => Ok(None),
+            () = interrupts.wait() => Ok(None),
         }
     })?;
     texts.map_or(Ok(Exit::Interrupted), |texts| print(&texts.join("\n")))

@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         args: args.build_arg.iter().cloned().collect(),
     };
     let options = Options { replay: Some(replay), ..args.play.options(&loaded)? };
-    args.play.play(&loaded, &options)
+    args.play.play(&loaded, &options, args.play.interrupts()?.as_ref())
 }
 
 fn which(args: &Args) -> Result<Which, CommitsError> {

@@ -1,5 +1,6 @@
 //! `cachefrom run`: plays scenarios and prints what each strategy cost and reused.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,7 +11,7 @@ use super::Exit;
 use super::builder::Builder;
 use super::dry_run::dry_run;
 use super::gate::{Baseline, Gate, GateError};
-use super::interrupt::interrupted;
+use super::interrupt::Interrupts;
 use super::progress::{Progress, Shown};
 use super::report::{self, ExportsError};
 use super::table::table;
@@ -108,10 +109,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     play.check_exports(loaded.len())?;
     let mut worst = Exit::Done;
-    for loaded in &loaded {
+    let interrupts = play.interrupts()?;
+    for (left, loaded) in (0..loaded.len()).rev().zip(&loaded) {
         let last_commit = args.commit.map(|commit| commit as usize - 1);
         let options = Options { last_commit, ..play.options(loaded)? };
-        let exit = match play.play(loaded, &options) {
+        let exit = match play.play(loaded, &options, interrupts.as_ref()) {
             // The others are played all the same.
             Err(error) if args.scenarios.len() > 1 => {
                 super::say(&format!("error: {}: {error:#}", loaded.path.display()));
@@ -119,10 +121,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
             exit => exit?,
         };
-        if exit == Exit::Interrupted {
-            return Ok(exit);
-        }
         worst = worst.max(exit);
+        let asked = interrupts.as_ref().is_some_and(Interrupts::asked);
+        if exit == Exit::Interrupted || asked && left > 0 {
+            return Ok(Exit::Interrupted);
+        }
     }
     Ok(worst)
 }
@@ -176,18 +179,28 @@ impl Play {
         Ok(Some(Remote { address, ca: self.registry_ca.clone(), keep_refs: self.keep_refs }))
     }
 
-    /// Plays the run, or prints what it would be.
-    pub fn play(&self, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> {
-        if self.dry_run {
+    /// What ends the runs early; none where nothing will be built.
+    pub fn interrupts(&self) -> io::Result<Option<Interrupts>> {
+        (!self.dry_run).then(Interrupts::listen).transpose()
+    }
+
+    /// Plays the run until `interrupts`, or prints what it would be where there are none.
+    pub fn play(
+        &self,
+        loaded: &Loaded,
+        options: &Options,
+        interrupts: Option<&Interrupts>,
+    ) -> anyhow::Result<Exit> {
+        let Some(interrupts) = interrupts else {
             dry_run(loaded, options)?;
             return Ok(Exit::Done);
-        }
+        };
         if self.out.is_some() {
-            return one(self, loaded, options);
+            return one(self, loaded, options, interrupts);
         }
         // The name may be another run's by now.
         let (out, _folder) = Folder::next_in(&results_of(loaded))?;
-        one(self, loaded, &Options { out, ..options.clone() })
+        one(self, loaded, &Options { out, ..options.clone() }, interrupts)
     }
 
     pub fn seed(&self) -> u64 {
@@ -212,18 +225,21 @@ fn results_of(loaded: &Loaded) -> PathBuf {
     Path::new("results").join(&loaded.scenario.name)
 }
 
-fn one(args: &Play, loaded: &Loaded, options: &Options) -> anyhow::Result<Exit> {
+fn one(
+    args: &Play,
+    loaded: &Loaded,
+    options: &Options,
+    interrupts: &Interrupts,
+) -> anyhow::Result<Exit> {
     // Before anything is built: a run of an hour must not end in a missing file.
     let baseline = args.gate.baseline(args.baseline.as_deref(), &loaded.scenario.name)?;
     args.gate.tolerances(Some(&loaded.scenario.check))?;
-    let runtime = tokio::runtime::Runtime::new()?;
     let shown = Mutex::new(Shown::new(args.progress()));
-    let ended = runtime.block_on(async {
-        let interrupted = interrupted()?;
+    let ended = interrupts.runtime.block_on(async {
         let on_event = |event: Event<'_>| {
             shown.lock().unwrap_or_else(PoisonError::into_inner).event(&event);
         };
-        anyhow::Ok(crate::run::run(loaded, options, &on_event, interrupted).await?)
+        anyhow::Ok(crate::run::run(loaded, options, &on_event, interrupts.wait()).await?)
     })?;
     drop(shown);
     let empty = |recorded: &Recorded| recorded.trials.is_empty();

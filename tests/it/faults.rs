@@ -268,6 +268,34 @@ fn a_journal_cut_in_mid_line_is_resumed_and_completed() {
 }
 
 #[test]
+fn a_request_to_end_that_comes_between_two_runs_is_heard() {
+    let case = Case::new("FROM busybox\nRUN true\n", COLD);
+    let second = case.folder.path().join("second.toml");
+    let text = std::fs::read_to_string(case.folder.path().join("fault.toml")).unwrap();
+    std::fs::write(&second, text.replace("\"fault\"", "\"second\"")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cachefrom"))
+        .args(["run", "--progress", "plain", "fault.toml", "second.toml"])
+        .current_dir(case.folder.path())
+        .env("TMPDIR", case.folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The journal of the first ends when all is played, and its reports are written after that.
+    let journal = case.folder.path().join("results/fault/run-1/journal.jsonl");
+    let given_up = std::time::Instant::now() + Duration::from_secs(120);
+    while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"line\":\"end\"")) {
+        assert!(std::time::Instant::now() < given_up);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(case.folder.path().join("results/fault/run-1/report.json").is_file());
+    assert!(!case.folder.path().join("results/second/run-1/journal.jsonl").exists());
+    case.assert_nothing_left();
+}
+
+#[test]
 fn who_is_told_to_outlive_its_terminal_does() {
     let case = Case::new("FROM busybox\nRUN sleep 2\n", COLD);
     let run = case.command(&[]);
