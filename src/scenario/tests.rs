@@ -271,8 +271,38 @@ fn a_misspelt_cache_is_no_cache_that_never_hits() {
             r#"export = [{ type = "local", dest = "" }]"#,
             "33:20: a local cache without `dest` | give it a `dest`",
         ),
+        (
+            r#"import = [{ type = "registry", ref = "ghcr.io/Me/app:cache" }]"#,
+            "33:38: `ghcr.io/Me/app:cache` is no image's reference | HOST/REPOSITORY:TAG, the repository in lower case",
+        ),
+        (
+            r#"push = "{repo}:a:{commit}""#,
+            "33:8: `{repo}:a:{commit}` is no image's reference | HOST/REPOSITORY:TAG, the repository in lower case",
+        ),
+        (
+            r#"export = [{ type = "registry", ref = "{repo}:a b" }]"#,
+            "33:38: `{repo}:a b` is no image's reference | HOST/REPOSITORY:TAG, the repository in lower case",
+        ),
     ] {
         one(import, new, said);
+    }
+    let digest = format!("x@sha256:{}", "0".repeat(64));
+    for reference in [
+        "a",
+        "me/app",
+        "localhost/a",
+        "ghcr.io/me/a_b__c-d---e.f/g",
+        "127.0.0.1:5000/a:B_c.d-1",
+        "[::1]:5/a",
+        "a_b.internal/x",
+        "Host/x",
+        "{repo}",
+        "{repo}/{stage}:{commit}",
+        "{env:HOST}/X:{tag}",
+        &digest,
+    ] {
+        let import_of = format!("import = [{{ type = \"registry\", ref = \"{reference}\" }}]");
+        assert_eq!(mistakes(import, &import_of), Vec::<String>::new(), "{reference}");
     }
     let good = r#"
         push = "{repo}:{stage}_{commit}_{tag}"

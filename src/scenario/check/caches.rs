@@ -45,6 +45,7 @@ pub(super) fn check(strategy: &DeTable<'_>, out: &mut Findings<'_>) {
     }
     if let Some((value, written)) = strategy.get("push").and_then(text) {
         placeholders(value, written, Place::Push, out);
+        reference(value, written, out);
     }
 }
 
@@ -78,20 +79,59 @@ fn kind(cache: &DeTable<'_>, place: Place, out: &mut Findings<'_>) {
         out.add(value.span(), format!("no cache of type `{kind}` can be {what}"), Some(remedy));
     }
     let wanted = match (kind, place) {
-        ("registry", _) => "ref",
+        ("registry", _) => {
+            if let Some((value, written)) = cache.get("ref").and_then(text) {
+                reference(value, written, out);
+            }
+            "ref"
+        }
         ("local", Place::Import) => "src",
         ("local", _) => "dest",
         _ => return,
     };
     if cache.get(wanted).and_then(text).is_none_or(|(_, place)| place.is_empty()) {
-        let attrs = cache.iter().map(|(attr, _)| &**attr.get_ref());
-        let near = attrs.filter(|attr| *attr != wanted);
-        let near = near.filter(|attr| did_you_mean(attr, [wanted]).is_some()).next();
+        let mut attrs = cache.iter().map(|(attr, _)| &**attr.get_ref());
+        let is_near = |attr: &str| attr != wanted && did_you_mean(attr, [wanted]).is_some();
+        let near = attrs.find(|attr| is_near(attr));
         let remedy = match near {
             Some(near) => format!("is `{near}` meant to be `{wanted}`?"),
             None => format!("give it a `{wanted}`"),
         };
         out.add(value.span(), format!("a {kind} cache without `{wanted}`"), Some(remedy));
+    }
+}
+
+/// What an image may be called (distribution/reference `regexp.go`); hosts may have a `_` here.
+const REFERENCE: &str = r"(?x)^
+    (?: (?: [A-Za-z0-9][A-Za-z0-9._-]* | \[[0-9A-Fa-f:]+\] ) (?: :[0-9]+ )? / )?
+    [a-z0-9]+ (?: (?: [._] | __ | -+ | / ) [a-z0-9]+ )*
+    (?: :[A-Za-z0-9_][A-Za-z0-9_.-]{0,127} )?
+    (?: @[A-Za-z0-9+._-]+:[0-9A-Fa-f]{32,} )?
+    $";
+
+/// What an engine would say of each trial, once placeholders have values.
+fn reference(value: &Value<'_>, written: &str, out: &mut Findings<'_>) {
+    let mut filled = String::new();
+    let mut rest = written;
+    while let Some((plain, (word, after))) =
+        rest.split_once('{').and_then(|(plain, rest)| Some((plain, rest.split_once('}')?)))
+    {
+        filled.push_str(plain);
+        match word {
+            "repo" => filled.push_str("host/repo"),
+            _ if PLACEHOLDERS.contains(&word) || ONCE_A_STAGE.contains(&word) => filled.push('x'),
+            _ if is_ancestor(word) => filled.push('x'),
+            // Whatever stands in the environment, or what is told as a mistake of its own.
+            _ => return,
+        }
+        rest = after;
+    }
+    filled.push_str(rest);
+    let is_one = |pattern: regex::Regex| pattern.is_match(&filled);
+    if !written.is_empty() && !rest.contains('{') && !regex::Regex::new(REFERENCE).is_ok_and(is_one)
+    {
+        let remedy = "HOST/REPOSITORY:TAG, the repository in lower case";
+        out.add(value.span(), format!("`{written}` is no image's reference"), Some(remedy.into()));
     }
 }
 
