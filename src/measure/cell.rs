@@ -161,13 +161,17 @@ pub fn cell(lookup: &Lookup<'_>, trials: &[usize], bootstrap: &mut Bootstrap) ->
     })
 }
 
-/// What the steps that `row` reused took in `cold`, which ran them.
+/// What the steps that `row` reused took in `cold`, which ran them; of a linked copy that was laid
+/// again only the copying.
 pub fn avoided(cold: &TrialRow, row: &TrialRow) -> Nanos {
     let reused = row.steps.iter().filter(|step| step.state != StepState::Rebuilt);
     reused
-        .filter_map(|step| cold.steps.iter().find(|other| other.name == step.name))
-        .filter(|other| other.state == StepState::Rebuilt)
-        .map(|other| other.time)
+        .filter_map(|step| Some((step, cold.steps.iter().find(|other| other.name == step.name)?)))
+        .filter(|(_, other)| other.state == StepState::Rebuilt)
+        .map(|(step, other)| match (step.laid, other.laid) {
+            (Some(_), Some(laid)) => other.time.saturating_sub(laid),
+            _ => other.time,
+        })
         .sum()
 }
 

@@ -125,7 +125,9 @@ fn add_steps(
             steps[known].output = steps[known].output.or(output);
         }
         match known {
-            None => steps.push(StepRow { name, state, build: number, time, output }),
+            None => {
+                steps.push(StepRow { name, state, build: number, time, laid: None, output });
+            }
             // `ADD` of a URL makes two vertices of one name; the step is cached if both are.
             Some(known) if known >= earlier => {
                 steps[known].state = steps[known].state.min(state);
@@ -146,6 +148,10 @@ fn add_steps(
         let copy = names.number(&copy);
         if let Some(step) = steps.iter_mut().find(|step| step.name == copy) {
             step.time = step.time + time(activities, place, step.state);
+            if !vertices[place].cached {
+                let more = time(activities, place, StepState::Rebuilt);
+                step.laid = Some(step.laid.unwrap_or_default() + more);
+            }
         }
     }
 }
@@ -196,6 +202,7 @@ fn fetched(vertices: &[VertexView<'_>]) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::journal::{BuildRecord, Outcome, TrialKey, TrialRecord};
+    use crate::measure::cell::avoided;
     use crate::trace::{Interval, Trace, Transfer, Vertex};
 
     fn vertex(name: &str, inputs: &[&str], cached: bool, pulled: bool) -> Vertex {
@@ -293,6 +300,9 @@ mod tests {
         assert_eq!((kept.cached(), kept.steps[0].time), (1, Nanos(5)));
         let lazy = row(true, true, false);
         assert_eq!(states(&lazy), [StepState::Lazy, StepState::Rebuilt]);
+        // What ran again is not saved, though the copy was reused.
+        let saved = [&both, &kept, &lazy].map(|row| avoided(&both, row));
+        assert_eq!(saved, [Nanos(0), Nanos(5), Nanos(10)]);
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct StepRow {
     pub build: usize,
     /// Running it, or fetching it where a cache served it; time in several builds is added up.
     pub time: Nanos,
+    /// Laying a linked copy onto what stands above it, which a cached one may need too; none where
+    /// that did not run. A part of `time` where the step was rebuilt.
+    pub laid: Option<Nanos>,
     /// The files of its layer, see [`crate::journal::StepOutput::content`]; none where unknown.
     pub output: Option<Name>,
 }
