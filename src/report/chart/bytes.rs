@@ -5,7 +5,7 @@ use crate::report::axis::Quantity;
 use crate::report::scene::Scene;
 use crate::report::theme::Ink;
 use crate::report::view::{Cell, View};
-use crate::units::Bytes;
+use crate::report::words;
 
 pub fn bytes(view: &View) -> Option<Scene> {
     let greatest = view.built().map(|cell| cell.pulled_bytes.max(cell.pushed_bytes)).max()?;
@@ -27,10 +27,7 @@ pub fn bytes(view: &View) -> Option<Scene> {
         place.bar(scene, (0.0, cell.pulled_bytes as f64), 0.66, Ink::Pulled);
         place.bar(scene, (0.0, -(cell.pushed_bytes as f64)), 0.66, Ink::Pushed);
     };
-    let shown = |bytes: u64, arrow: &str| match bytes {
-        0 => "–".to_owned(),
-        bytes => format!("{} {arrow}", Bytes(bytes)),
-    };
+    let shown = |moved: u64, arrow: &str| format!("{} {arrow}", words::bytes(moved));
     let values = |cell: &Cell| [shown(cell.pushed_bytes, "↑"), shown(cell.pulled_bytes, "↓")];
     let plot = Plot {
         view,
@@ -44,4 +41,24 @@ pub fn bytes(view: &View) -> Option<Scene> {
     };
     body(&mut scene, top, &plot);
     Some(scene)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example::{Size, example};
+    use crate::report::scene::Mark;
+
+    #[test]
+    fn a_measured_zero_is_no_dash() {
+        let scene = bytes(&example(Size::Seed)).unwrap();
+        let texts = || {
+            scene.marks.iter().filter_map(|mark| match mark {
+                Mark::Text(text) => Some(text.text.as_str()),
+                _ => None,
+            })
+        };
+        assert!(texts().any(|text| text == "0 B ↑") && texts().any(|text| text == "0 B ↓"));
+        assert!(texts().all(|text| text != "–"));
+    }
 }
