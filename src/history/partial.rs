@@ -30,7 +30,17 @@ pub fn remedy(repository: &Repository, path: &Path) -> Option<String> {
     let refspecs = repository.find_remote(&name).and_then(|remote| remote.fetch_refspecs());
     let has_refspec = refspecs.is_ok_and(|refspecs| !refspecs.is_empty());
     let branches = if has_refspec { "" } else { " 'refs/heads/*:refs/heads/*'" };
-    Some(format!("git -C {} fetch --refetch --no-filter {name}{branches}", path.display()))
+    let (path, name) = (shell_word(&path.to_string_lossy()), shell_word(&name));
+    Some(format!("git -C {path} fetch --refetch --no-filter {name}{branches}"))
+}
+
+/// `text` as one word of a shell's command, in quotes where it needs them.
+fn shell_word(text: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "_-./:@%+=,".contains(char);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 /// Whether it says that an object is not in the repository.
@@ -85,4 +95,27 @@ pub fn complete(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_each_word_of_the_remedy_as_one() {
+        assert_eq!(shell_word("/srv/a-b_c.git"), "/srv/a-b_c.git");
+        for text in ["", "my shop", "it's", "$(id)", "~/a", "a;b", "caf\u{e9}"] {
+            let mut shell = std::process::Command::new("sh");
+            let output = shell.args(["-c", &format!("printf %s, {}", shell_word(text))]).output();
+            assert_eq!(String::from_utf8(output.unwrap().stdout).unwrap(), format!("{text},"));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Repository::init(folder.path()).unwrap();
+        let mut config = repository.config().unwrap();
+        config.set_bool("remote.my own.promisor", true).unwrap();
+        let remedy = remedy(&repository, Path::new("my shop")).unwrap();
+        let expected =
+            "git -C 'my shop' fetch --refetch --no-filter 'my own' 'refs/heads/*:refs/heads/*'";
+        assert_eq!(remedy, expected);
+    }
 }
