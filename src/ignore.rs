@@ -131,6 +131,27 @@ pub fn has_wildcard(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '\\'])
 }
 
+/// The pattern that `path` alone matches.
+pub fn escaped(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for char in path.chars() {
+        if matches!(char, '*' | '?' | '[' | ']' | '^' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(char);
+    }
+    pattern
+}
+
+/// The path that a pattern without wildcards stands for.
+pub fn unescaped(pattern: &str) -> String {
+    let (mut path, mut chars) = (String::with_capacity(pattern.len()), pattern.chars());
+    while let Some(char) = chars.next() {
+        path.push(if char == '\\' { chars.next().unwrap_or(char) } else { char });
+    }
+    path
+}
+
 /// Go's `filepath.Clean` for a relative path, with a leading `/` dropped as Docker does.
 pub fn clean(path: &str) -> String {
     let (bang, path) = match path.strip_prefix('!') {
@@ -206,6 +227,16 @@ mod tests {
         ] {
             assert_eq!(matches(&[pattern], path), expected, "{pattern} {path}");
         }
+    }
+
+    #[test]
+    fn an_escaped_path_is_a_pattern_of_itself_alone() {
+        for path in ["a", "a*b?", "[slug]/page.tsx", "a^b", "a\\b", "[]", "a-[b-c]"] {
+            let pattern = escaped(path);
+            assert!(matches(&[&*pattern], path), "{pattern}");
+            assert_eq!(unescaped(&pattern), path);
+        }
+        assert!(!matches(&[&*escaped("[ab]")], "a") && !matches(&[&*escaped("a*")], "ab"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::dockerfile::{self, Instruction};
-use crate::ignore::{Patterns, clean, has_wildcard};
+use crate::ignore::{Patterns, clean, escaped, has_wildcard};
 use crate::journal::CommitRecord;
 
 use super::cause::{ChangedFile, FileKind};
@@ -207,26 +207,29 @@ impl Taken {
     }
 
     fn wanted(&self, links_at: LinksAt<'_>) -> Wanted {
-        let mut sources = followed(&self.sources, links_at);
-        sources.extend_from_slice(&self.bound);
-        Wanted::new(&sources, &self.excluded)
+        // A mount names one path, which may look like a pattern.
+        let bound = self.bound.iter().map(|path| escaped(path));
+        let sources: Vec<String> = self.sources.iter().cloned().chain(bound).collect();
+        Wanted::new(&followed(&sources, links_at), &self.excluded)
     }
 }
 
-/// The symlinks that a path or a pattern names, each with where it leads.
+/// The symlinks that a pattern names, each with where it leads.
 pub type LinksAt<'a> = &'a dyn Fn(&str) -> Vec<(String, String)>;
 
 /// So many paths are followed to at most; links may lead in circles.
 const MOST_FOLLOWED: usize = 256;
 
-/// `sources`, what they lead to and the symlinks on the way. BuildKit follows the symlinks that a source of a `COPY` names or
-/// goes through, and none in a folder that it copies (`dockerfile2llb/convert_copy.go`,
-/// `FollowSymlinks`; fsutil `followlinks.go`).
+/// The patterns `sources`, what they lead to and the symlinks on the way. BuildKit follows the symlinks
+/// that a source of a `COPY` or of a bind mount names or goes through, and none in a folder that it
+/// takes (`dockerfile2llb/convert_copy.go`, `FollowSymlinks`; `solver/llbsolver/ops/exec.go`,
+/// `toSelectors`; fsutil `followlinks.go`).
 fn followed(sources: &[String], links_at: LinksAt<'_>) -> Vec<String> {
     let (mut found, mut links) = (BTreeSet::new(), BTreeSet::new());
     let mut waiting: Vec<String> = sources.iter().map(|source| clean(source)).collect();
+    let written: BTreeSet<String> = waiting.iter().cloned().collect();
     while let Some(path) = waiting.pop() {
-        if found.contains(&path) || (found.len() >= MOST_FOLLOWED && !sources.contains(&path)) {
+        if found.contains(&path) || (found.len() >= MOST_FOLLOWED && !written.contains(&path)) {
             continue;
         }
         for end in path.match_indices('/').map(|(at, _)| at).chain([path.len()]) {
@@ -234,10 +237,11 @@ fn followed(sources: &[String], links_at: LinksAt<'_>) -> Vec<String> {
                 let parent = link.rsplit_once('/').map_or("", |(parent, _)| parent);
                 // None leads out of the context: an absolute one begins at its root.
                 let from = if target.starts_with('/') { "" } else { parent };
-                let whole = clean(&format!("{from}/{target}{}", &path[end..]));
+                let target = escaped(&format!("{from}/{target}"));
+                let whole = clean(&format!("{target}{}", &path[end..]));
                 let inside = whole.trim_start_matches("../");
                 waiting.push(if inside == ".." { ".".to_owned() } else { inside.to_owned() });
-                links.insert(link);
+                links.insert(escaped(&link));
             }
         }
         found.insert(path);
@@ -379,6 +383,7 @@ mod tests {
     #[test]
     fn symlinks_that_a_source_names_or_goes_through_are_followed_and_no_others() {
         let links = [
+            ("[slug]", "real/[k]"),
             ("conf", "real/conf"),
             ("lib", "real"),
             ("lok", "/real/k"),
@@ -394,15 +399,27 @@ mod tests {
             target: Some(target.into()),
         };
         first.changes = links.iter().map(link).collect();
-        let names = ["conf", "x", "k", "in", "k2", "o"].map(|name| format!("real/{name}"));
+        let names = ["conf", "x", "k", "in", "k2", "o", "[k]"].map(|name| format!("real/{name}"));
         let edited = names.each_ref().map(|path| (path.as_str(), Some("1"), 0o100644));
         let commits = [first, commit(&edited, None)];
         let mut files = Files::new(&commits);
-        let mut changed = |source: &str| -> Vec<String> {
-            let found = files.changed(0, 1, &taken(source, &[]));
-            found.into_iter().map(|file| file.path).collect()
+        let mut paths = |taken: &Taken| -> Vec<String> {
+            files.changed(0, 1, taken).into_iter().map(|file| file.path).collect()
+        };
+        let bound = |source: &str| {
+            let line = format!("FROM a\nRUN --mount=type=bind,source={source},target=/m make\n");
+            let parsed = dockerfile::parse(&line);
+            Taken::of(&parsed.stages[0].instructions[0], &BTreeMap::new()).unwrap()
         };
         // As real builds had it (Docker 28.5.2, 2026-11-28).
+        assert_eq!(paths(&bound("conf")), ["real/conf"]);
+        assert_eq!(paths(&bound("/lib/x")), ["real/x"]);
+        assert_eq!(paths(&bound("lib/")).len(), names.len());
+        // What a mount names is no pattern.
+        assert_eq!(paths(&bound("[slug]")), ["real/[k]"]);
+        assert_eq!(paths(&bound("l*k")), [""; 0]);
+        assert_eq!(paths(&bound("real/[k]")), ["real/[k]"]);
+        let mut changed = |source: &str| paths(&taken(source, &[]));
         assert_eq!(changed("conf"), ["real/conf"]);
         assert_eq!(changed("lib/x"), ["real/x"]);
         assert_eq!(changed("l*k"), ["real/k"]);

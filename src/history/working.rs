@@ -10,7 +10,7 @@ use std::path::Path;
 
 use git2::{ObjectType, Oid};
 
-use crate::ignore::{Patterns, has_wildcard};
+use crate::ignore::{Patterns, has_wildcard, unescaped};
 
 use super::HistoryError;
 use super::left_out::{LeftOut, Written};
@@ -97,7 +97,8 @@ pub fn working_tree(
 /// pattern may hold wildcards.
 pub fn links_at(folder: &Path, pattern: &str) -> Vec<(String, String)> {
     let (parent, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
-    let place = folder.join(parent);
+    let parent = unescaped(parent);
+    let place = folder.join(&parent);
     let link = |name: String| {
         let target = fs::read_link(place.join(&name)).ok()?.into_os_string().into_string().ok()?;
         Some((if parent.is_empty() { name } else { format!("{parent}/{name}") }, target))

@@ -136,7 +136,7 @@ fn a_build_folder_is_part_of_the_tree_only_where_commits_had_it() {
 
 /// The journal is of a time when it was not recorded where links lead.
 #[test]
-fn what_a_copied_symlink_leads_to_is_copied() {
+fn what_a_symlink_leads_to_that_is_copied_or_mounted_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
     let dockerfile = "FROM busybox\nCOPY conf lib*/one /w\n";
@@ -153,12 +153,17 @@ fn what_a_copied_symlink_leads_to_is_copied() {
         ("conf", b"real/conf"),
         ("lib", b"real"),
     ];
-    let said = || predicted(folder.path(), &tree, dockerfile, &files);
-    assert!(said().starts_with("registry-max: 1 of 1 steps"), "{}", said());
-    for path in ["real/conf", "real/one"] {
-        fs::write(tree.join(path), "2").unwrap();
-        assert!(said().contains(&format!("{path} changed")), "{}", said());
-        fs::write(tree.join(path), "1").unwrap();
+    let mounts =
+        "--mount=type=bind,source=conf,target=/c --mount=type=bind,source=lib/one,target=/o";
+    for dockerfile in [dockerfile, &format!("FROM busybox\nRUN {mounts} cat /c /o > /w\n")] {
+        fs::write(tree.join("Dockerfile"), dockerfile).unwrap();
+        let said = || predicted(folder.path(), &tree, dockerfile, &files);
+        assert!(said().starts_with("registry-max: 1 of 1 steps"), "{}", said());
+        for path in ["real/conf", "real/one"] {
+            fs::write(tree.join(path), "2").unwrap();
+            assert!(said().contains(&format!("{path} changed")), "{}", said());
+            fs::write(tree.join(path), "1").unwrap();
+        }
     }
 }
 
