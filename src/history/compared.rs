@@ -54,7 +54,9 @@ impl Compared<'_> {
             (Some(entry), _) | (None, Some(entry)) => entry,
             (None, None) => return Ok(false),
         };
-        let path = format!("{prefix}{}", String::from_utf8_lossy(entry.name));
+        // Nor is what is not UTF-8.
+        let Ok(name) = str::from_utf8(entry.name) else { return Ok(false) };
+        let path = format!("{prefix}{name}");
         if !entry.is_folder() {
             return Ok(self.sees(&path));
         }

@@ -20,6 +20,7 @@ mod edit;
 mod entries;
 mod left_out;
 mod libgit2;
+mod names;
 mod partial;
 mod relevant;
 mod replay;

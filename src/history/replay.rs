@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::libgit2::isolate;
+use super::names;
 use super::partial;
 use super::relevant::relevant;
 use super::stored::{Stored, in_repository};
@@ -112,6 +113,7 @@ impl History {
         if is_partial {
             partial::complete(&repository, &stored, &replay.dockerfile)?;
         }
+        let unnamed = names::left_out(&repository, &stored)?;
         let mut has_dockerfile = false;
         for index in 0..stored.ids.len() {
             has_dockerfile = stored.file(&repository, index, &replay.dockerfile)?.is_some();
@@ -123,7 +125,7 @@ impl History {
             let repository = replay.repository.clone();
             return Err(HistoryError::NoDockerfile { repository, dockerfile });
         }
-        notices.extend(stored.notices(&repository)?);
+        notices.extend(stored.notices(&repository, &unnamed)?);
         let source = Source::Stored(stored);
         Ok((History { commits, source, default_branch, repository, _folder: None }, notices))
     }

@@ -1,5 +1,7 @@
 //! Trees of a real repository's commits, read when they are asked for.
 
+use std::collections::BTreeSet;
+
 use git2::{Commit, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 
 use crate::ignore::clean;
@@ -12,7 +14,7 @@ use super::tree::{File, FileChange, Mode, Stamp, Tree};
 /// same file.
 const STAMP: Stamp = Stamp { commit: 0, edit: 0 };
 
-/// How many submodules are named.
+/// How many submodules, and how many left out names, are told.
 const NAMED: usize = 3;
 
 /// Commits of a repository and the folder that is built.
@@ -27,19 +29,12 @@ impl Stored {
     pub fn tree(&self, repository: &Repository, index: usize) -> Result<Tree, HistoryError> {
         let mut found = Tree::default();
         let Some(tree) = self.context(repository, index)? else { return Ok(found) };
-        let mut twice = None;
-        walk(&tree, self.ids[index], |path, entry| {
+        walk(&tree, |path, entry| {
             if let Some(mode) = mode(entry.filemode()) {
-                let file = File { blob: entry.id(), mode, stamp: STAMP };
-                if found.files.insert(path.clone(), file).is_some() {
-                    twice = Some(path);
-                }
+                found.files.insert(path, File { blob: entry.id(), mode, stamp: STAMP });
             }
         })?;
-        match twice {
-            Some(path) => Err(no_file(self.ids[index], path.as_bytes(), "is there twice")),
-            None => Ok(found),
-        }
+        Ok(found)
     }
 
     /// What differs from the commit before it in the sequence; everything for the first.
@@ -63,22 +58,35 @@ impl Stored {
                 let file = |file| bits(file).ok().and_then(mode);
                 file(&old).or(file(&new))?;
                 let path = new.path_bytes().or(old.path_bytes())?;
+                // What is not UTF-8 is in none either.
+                let path = str::from_utf8(path).ok()?.to_owned();
                 let now = file(&new).map(|mode| (new.id().to_string(), mode.bits()));
-                Some(checked(path, self.ids[index]).map(|path| FileChange { path, now }))
+                Some(FileChange { path, now })
             })
-            .collect::<Result<_, _>>()?;
+            .collect();
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
 
-    /// What cannot be replayed as it is: submodules, files that are kept elsewhere.
-    pub fn notices(&self, repository: &Repository) -> Result<Vec<String>, HistoryError> {
+    /// What cannot be replayed as it is: names that are not UTF-8 (`unnamed`), submodules, files that
+    /// are kept elsewhere.
+    pub fn notices(
+        &self,
+        repository: &Repository,
+        unnamed: &BTreeSet<String>,
+    ) -> Result<Vec<String>, HistoryError> {
         let mut notices = vec![];
+        if !unnamed.is_empty() {
+            let named = some_of(unnamed);
+            notices.push(format!(
+                "what has a name that is not UTF-8 is left out of every build context, since neither the journal nor BuildKit's protocol can hold it: {named}"
+            ));
+        }
         let Some(last) = self.ids.len().checked_sub(1) else { return Ok(notices) };
         let Some(tree) = self.context(repository, last)? else { return Ok(notices) };
         let mut submodules = vec![];
         let mut attributes = vec![];
-        walk(&tree, self.ids[last], |path, entry| {
+        walk(&tree, |path, entry| {
             if entry.kind() == Some(ObjectType::Commit) {
                 submodules.push(path);
             } else if entry.name() == Ok(".gitattributes") {
@@ -86,7 +94,7 @@ impl Stored {
             }
         })?;
         if !submodules.is_empty() {
-            let named = submodules.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let named = some_of(&submodules);
             let count = submodules.len();
             notices.push(format!(
                 "{count} submodules are left out of every build context, since their commits are in other repositories: {named}"
@@ -233,66 +241,25 @@ fn mode(bits: i32) -> Option<Mode> {
     }
 }
 
-/// Calls `found` with every entry of a tree of `commit` that is no folder, and its path.
+/// Calls `found` with every entry of a tree that is no folder, and its path. Names that are not UTF-8 are
+/// left out; all others are known to be those of files (`names`).
 fn walk(
     tree: &git2::Tree<'_>,
-    commit: Oid,
     mut found: impl FnMut(String, &git2::TreeEntry<'_>),
 ) -> Result<(), HistoryError> {
-    let mut refused = None;
-    let walked = tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
-        match entry_path(folder, entry.name_bytes(), commit) {
-            Ok(path) if entry.kind() != Some(ObjectType::Tree) => found(path, entry),
-            Ok(_) => {}
-            Err(error) => {
-                refused = Some(error);
-                return TreeWalkResult::Abort;
-            }
+    tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
+        let Ok(name) = entry.name() else { return TreeWalkResult::Skip };
+        if entry.kind() != Some(ObjectType::Tree) {
+            found(format!("{folder}{name}"), entry);
         }
         TreeWalkResult::Ok
-    });
-    match refused {
-        Some(error) => Err(error),
-        None => walked.map_err(HistoryError::git("walk a tree")),
-    }
+    })
+    .map_err(HistoryError::git("walk a tree"))
 }
 
-/// The path of an entry of `folder`, which is empty or ends in `/`.
-fn entry_path(folder: &str, name: &[u8], commit: Oid) -> Result<String, HistoryError> {
-    let path = || [folder.as_bytes(), name].concat();
-    let refused = |problem| no_file(commit, &path(), problem);
-    match wrong_name(name) {
-        Some(problem) => Err(refused(problem)),
-        None => String::from_utf8(path()).map_err(|_| refused(NOT_UTF_8)),
-    }
-}
-
-/// The same where the names of a path are joined already.
-fn checked(path: &[u8], commit: Oid) -> Result<String, HistoryError> {
-    match path.split(|byte| *byte == b'/').find_map(wrong_name) {
-        Some(problem) => Err(no_file(commit, path, problem)),
-        None => String::from_utf8(path.to_vec()).map_err(|_| no_file(commit, path, NOT_UTF_8)),
-    }
-}
-
-const NOT_UTF_8: &str = "is not UTF-8";
-
-/// What is wrong with the name of an entry as that of a file or folder; git refuses the same
-/// (`read-cache.c`, `verify_path`). Nobody makes such a tree but by hand, and written out it would be
-/// somewhere else.
-fn wrong_name(name: &[u8]) -> Option<&'static str> {
-    match name {
-        b"" => Some("has an empty name in its path"),
-        b"." | b".." => Some("has a name in its path that leads elsewhere"),
-        name if name.eq_ignore_ascii_case(b".git") => {
-            Some("has the name of git's own folder in its path")
-        }
-        name if name.contains(&b'/') => Some("has a slash in its name"),
-        _ => None,
-    }
-}
-
-fn no_file(commit: Oid, entry: &[u8], problem: &'static str) -> HistoryError {
-    let entry = entry.escape_ascii().to_string();
-    HistoryError::NoFile { commit: commit.to_string(), entry, problem }
+/// The first of `paths`, in one line.
+fn some_of<'p>(paths: impl IntoIterator<Item = &'p String>) -> String {
+    let mut paths = paths.into_iter().map(String::as_str);
+    let named = paths.by_ref().take(NAMED).collect::<Vec<_>>().join(", ");
+    if paths.next().is_some() { format!("{named} and others") } else { named }
 }

@@ -576,19 +576,26 @@ fn a_symlink_out_of_the_tree_is_refused_only_where_a_build_may_see_it() {
     assert!(error.err().unwrap().to_string().contains("leaves the tree"));
 }
 
+/// The mode of a folder, which in [`with_entries`] holds a file `x`.
+const FOLDER: &str = "40000";
+
 /// A repository of two commits, of which the second also has `entries`, whatever they are called.
 fn with_entries(folder: &Path, entries: &[(&str, &[u8])]) -> Repository {
     let repository = Repository::init(folder).unwrap();
     {
         let author = Signature::new("a", "a@localhost", &git2::Time::new(0, 0)).unwrap();
         let blob = repository.blob(b"FROM scratch\n").unwrap();
+        let mut below = repository.treebuilder(None).unwrap();
+        below.insert("x", blob, 0o100644).unwrap();
+        let below = below.write().unwrap();
         let mut first = vec![("100644", &b"Dockerfile"[..])];
         let mut parent = None;
         for more in [&[][..], entries] {
             first.extend(more);
             let mut text = vec![];
             for (mode, name) in &first {
-                text.extend([mode.as_bytes(), b" ", name, b"\0", blob.as_bytes()].concat());
+                let id = if *mode == FOLDER { below } else { blob };
+                text.extend([mode.as_bytes(), b" ", name, b"\0", id.as_bytes()].concat());
             }
             // git2's own builder would refuse the names.
             let tree = repository.odb().unwrap().write(git2::ObjectType::Tree, &text).unwrap();
@@ -601,59 +608,80 @@ fn with_entries(folder: &Path, entries: &[(&str, &[u8])]) -> Repository {
     repository
 }
 
+/// What there is to replay of it.
+fn replayed(folder: &Path, more: Replay) -> Result<(History, Vec<String>), HistoryError> {
+    let (repository, dockerfile) = (folder.to_owned(), "Dockerfile".to_owned());
+    History::replay(&Replay { repository, dockerfile, ..more })
+}
+
 #[test]
-fn what_a_tree_calls_its_entries_leads_nowhere_but_into_the_checkout() {
-    let outside = tempfile::tempdir().unwrap();
-    let absolute = format!("{}/evil", outside.path().display());
+fn what_a_tree_calls_its_entries_is_refused_before_anything_is_written_if_it_leads_elsewhere() {
     let hostile: [(&str, &[u8], &str); 8] = [
-        ("100644", absolute.as_bytes(), "slash in its name"),
-        ("120000", absolute.as_bytes(), "slash in its name"),
-        ("100644", b"/evil", "slash in its name"),
+        ("100644", b"/tmp/evil", "slash in its name"),
+        ("120000", b"/tmp/evil", "slash in its name"),
         ("100644", b"a/../../evil", "slash in its name"),
+        (FOLDER, b"a/b", "slash in its name"),
         ("100644", b"..", "leads elsewhere"),
+        (FOLDER, b"..", "leads elsewhere"),
         ("100644", b".", "leads elsewhere"),
         ("100644", b".Git", "git's own folder"),
-        ("100644", b"caf\xe9", "not UTF-8"),
     ];
     for (mode, name, problem) in hostile {
         let folder = tempfile::tempdir().unwrap();
         let repository = with_entries(folder.path(), &[(mode, name)]);
-        let replayed = |which| {
-            let dockerfile = "Dockerfile".to_owned();
-            let repository = folder.path().to_owned();
-            History::replay(&Replay { repository, which, dockerfile, ..Replay::default() })
-        };
-        let told = |error: HistoryError| {
-            let HistoryError::NoFile { commit, entry, .. } = &error else { panic!("{error}") };
-            assert_eq!(*commit, repository.head().unwrap().target().unwrap().to_string());
-            assert_eq!(*entry, name.escape_ascii().to_string());
-            error.to_string()
-        };
-        // Before anything is built where the last commit has it, and else when its turn comes.
-        let error = told(replayed(Which::Last(2)).err().unwrap());
-        assert!(error.contains(problem), "{error}");
-        let both = Which::Listed(vec!["HEAD".into(), "HEAD~1".into()]);
-        let (history, _) = replayed(both).unwrap();
-        let into = outside.path().join("checkout");
-        told(history.checkout(0, &into).unwrap_err());
-        // Joined, names are told apart no more, and a slash in one is none.
-        told(history.changes(0).unwrap_err());
-        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "{name:?}");
-        history.checkout(1, &into).unwrap();
-        fs::remove_dir_all(&into).unwrap();
+        // Wherever in the sequence the commit is.
+        for listed in [["HEAD~1", "HEAD"], ["HEAD", "HEAD~1"]] {
+            let which = Which::Listed(listed.map(str::to_owned).into());
+            let error = replayed(folder.path(), Replay { which, ..Replay::default() });
+            let error = error.err().unwrap();
+            assert!(error.to_string().contains(problem), "{error}");
+            let HistoryError::NoFile { commit, entry, .. } = error else { panic!("{error}") };
+            assert_eq!(commit, repository.head().unwrap().target().unwrap().to_string());
+            assert_eq!(entry, name.escape_ascii().to_string());
+        }
+        // As the error advises.
+        let which = Which::Listed(vec!["HEAD~1".into()]);
+        assert!(replayed(folder.path(), Replay { which, ..Replay::default() }).is_ok());
     }
 }
 
 #[test]
 fn a_name_that_a_tree_has_twice_is_not_one_file() {
+    for (first, second) in [("120000", "100644"), ("100644", FOLDER)] {
+        let folder = tempfile::tempdir().unwrap();
+        with_entries(folder.path(), &[(first, b"a"), (second, b"a")]);
+        let error = replayed(folder.path(), Replay::default()).err().unwrap().to_string();
+        assert!(error.contains("`a`") && error.contains("is there twice"), "{error}");
+    }
+}
+
+#[test]
+fn what_has_a_name_that_is_not_utf_8_is_left_out_and_told() {
     let folder = tempfile::tempdir().unwrap();
-    with_entries(folder.path(), &[("120000", b"a"), ("100644", b"a")]);
-    let (repository, dockerfile) = (folder.path().to_owned(), "Dockerfile".to_owned());
-    let replay = Replay { repository, dockerfile, ..Replay::default() };
-    let (history, _) = History::replay(&replay).unwrap();
-    let error = history.take(1).err().unwrap().to_string();
-    assert!(error.contains("`a`") && error.contains("is there twice"), "{error}");
-    assert!(history.take(0).is_ok());
+    let names: [(&str, &[u8]); 4] =
+        [("100644", b"caf\xe9"), (FOLDER, b"d\xff"), (FOLDER, b"e"), ("100644", b"f")];
+    with_entries(folder.path(), &names);
+    let (history, told) = replayed(folder.path(), Replay::default()).unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].ends_with("can hold it: caf\\xe9, d\\xff"), "{told:?}");
+    assert_eq!(history.paths(1).unwrap(), ["Dockerfile", "e/x", "f"]);
+    let changes: Vec<String> =
+        history.changes(1).unwrap().into_iter().map(|change| change.path).collect();
+    assert_eq!(changes, ["e/x", "f"]);
+    let into = folder.path().join("checkout");
+    history.checkout(1, &into).unwrap();
+    assert_eq!(fs::read_dir(&into).unwrap().count(), 3);
+    // A commit that is told of whichever it is, and that changes nothing else, changes nothing.
+    let folder = tempfile::tempdir().unwrap();
+    with_entries(folder.path(), &names[..2]);
+    let which = || Which::Listed(vec!["HEAD".into(), "HEAD~1".into()]);
+    let (_, told) =
+        replayed(folder.path(), Replay { which: which(), ..Replay::default() }).unwrap();
+    assert!(told[0].contains("not UTF-8"), "{told:?}");
+    let (history, told) =
+        replayed(folder.path(), Replay { only_relevant: true, ..Replay::default() }).unwrap();
+    assert_eq!((history.commits().len(), &*told[0]), (1, "1 of 2 commits touch the build context"));
+    assert_eq!(told.len(), 1, "{told:?}");
 }
 
 /// Takes out of a repository, as a partial clone of it would not have it, the object `id`.
@@ -681,11 +709,7 @@ fn what_a_partial_clone_lacks_is_told_with_the_command_that_brings_it() {
         last = repository.find_commit(id.unwrap()).unwrap();
     }
     let path = folder.path().display();
-    let replayed = |more: Replay| {
-        let repository = folder.path().to_owned();
-        let dockerfile = "Dockerfile".to_owned();
-        History::replay(&Replay { repository, dockerfile, ..more }).map(|(history, _)| history)
-    };
+    let replayed = |more: Replay| replayed(folder.path(), more).map(|(history, _)| history);
     let told = |more: Replay| replayed(more).err().unwrap().to_string();
     assert_eq!(replayed(Replay::default()).unwrap().commits().len(), 4);
 
