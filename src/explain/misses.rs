@@ -181,7 +181,7 @@ impl<'a> Explainer<'a> {
     pub fn would_hold(&mut self, row: &TrialRow, build: usize, place: Place) -> (bool, bool) {
         let readable = self.readable(row, build);
         let mut best = (false, false);
-        for source in &readable.sources {
+        for source in self.telling(row, place, &readable.sources) {
             let same = !self.is_affected(source, row, place);
             let holds = same && self.holds(source, row, place);
             best = best.max((holds, same));
@@ -301,7 +301,7 @@ impl<'a> Explainer<'a> {
         let unexplained = Cause::Unexplained { caches: readable.caches() };
         let failed = row.builds.get(step.build).and_then(|build| build.failed_imports.first());
         let mut unaffected: Vec<&Source> = vec![];
-        for source in &readable.sources {
+        for source in self.telling(row, place, &readable.sources) {
             if !self.is_affected(source, row, place) {
                 unaffected.push(source);
             }
@@ -390,10 +390,27 @@ impl<'a> Explainer<'a> {
         stage(source.target.as_deref()).is_some_and(is_built)
     }
 
+    /// Those of `sources` that tell why the step at `place` was rebuilt, or all if none does. What an
+    /// earlier build of the same trial wrote differs in nothing, so it tells only where it holds the step.
+    fn telling<'s>(
+        &mut self,
+        row: &TrialRow,
+        place: Place,
+        sources: &'s [Rc<Source>],
+    ) -> Vec<&'s Rc<Source>> {
+        let mut telling: Vec<&Rc<Source>> = vec![];
+        for source in sources {
+            if source.commit != row.commit || self.holds(source, row, place) {
+                telling.push(source);
+            }
+        }
+        if telling.is_empty() { sources.iter().collect() } else { telling }
+    }
+
     /// The source of which most is as it was: for the step itself, then all in all, then the latest.
     fn nearest(&mut self, row: &TrialRow, place: Place, sources: &[Rc<Source>]) -> Rc<Source> {
         let mut best: Option<(Likeness, &Rc<Source>)> = None;
-        for source in sources {
+        for source in self.telling(row, place, sources) {
             let holds = self.holds(source, row, place);
             let compared = self.comparisons.between(source.commit, row.commit);
             let score = (!compared.is_affected(place), holds, compared.same(), source.commit);

@@ -111,4 +111,6 @@ pub fn explain(analysis: &Analysis) -> impl Iterator<Item = TrialMisses> {
 #[cfg(test)]
 mod made_up;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod tests;

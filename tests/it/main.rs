@@ -21,6 +21,7 @@ mod journals; // made-up journals
 mod layers; // which module may name which
 mod measure; // journals, whole and damaged, as numbers
 mod links; // how far away the registry is
+mod moved; // a COPY that moves, where several caches can be read
 mod outputs; // a check as other programs read it
 mod parity; // the same answers as buildx
 mod predict; // explain and predict, as a person calls them
