@@ -135,7 +135,16 @@ fn changes(args: &Args, header: &Header, takable: &Takable) -> anyhow::Result<Ve
     let reads = |path: &str| known.contains(path);
     // Of a repository's commits some may hold it.
     let build_folder = known.range("target/"..).next().is_some_and(|at| at.starts_with("target/"));
-    let asked = Asked { takes: &takes, reads: &reads, build_folder, on_file: &on_file };
+    let on_unnamed = |path: &str| {
+        super::say(&format!("note: {path} is left out, since its name is not UTF-8"));
+    };
+    let asked = Asked {
+        takes: &takes,
+        reads: &reads,
+        build_folder,
+        on_file: &on_file,
+        on_unnamed: &on_unnamed,
+    };
     let written = Written { results: None, is_results: holds_journal };
     let mut found = vec![];
     let mut there = BTreeSet::new();

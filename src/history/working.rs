@@ -28,6 +28,8 @@ pub struct Asked<'a> {
     pub build_folder: bool,
     /// Is told how many files were looked at, after each.
     pub on_file: &'a dyn Fn(usize),
+    /// Is told each path that is left out since its name is not UTF-8, with what is not ASCII escaped.
+    pub on_unnamed: &'a dyn Fn(&str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +40,18 @@ pub enum PathKind {
 
 impl Asked<'_> {
     /// Everything, and what it holds.
-    pub const ALL: Self =
-        Self { takes: &|_, _| true, reads: &|_| true, build_folder: false, on_file: &|_| {} };
+    pub const ALL: Self = Self {
+        takes: &|_, _| true,
+        reads: &|_| true,
+        build_folder: false,
+        on_file: &|_| {},
+        on_unnamed: &|_| {},
+    };
 }
 
 /// Every file below `folder` that is `asked` for, by path, with the object id that git would give it,
-/// but what is [`LeftOut`] of a scenario's source too. The id of a file that need not be read is empty.
-/// Nothing is written.
+/// but what is [`LeftOut`] of a scenario's source too, and what has a name that is not UTF-8. The id of a
+/// file that need not be read is empty. Nothing is written.
 pub fn working_tree(
     folder: &Path,
     include: &[String],
@@ -73,8 +80,8 @@ pub fn working_tree(
                 continue;
             }
             if !is_text {
-                let problem = "its name is not UTF-8".into();
-                return Err(HistoryError::Source { path: entry.path(), problem });
+                (asked.on_unnamed)(&entry.path().as_os_str().as_bytes().escape_ascii().to_string());
+                continue;
             }
             if kind.is_dir() {
                 waiting.push(relative);
