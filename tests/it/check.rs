@@ -272,10 +272,15 @@ fn builds_that_failed_before_too_are_compared_by_how_many_do() {
     assert_eq!(built(&seldom, &mostly), told(Verdict::Regressed, text));
     let text = "1 of 30 trials failed; 29 of 30 trials failed in the baseline";
     assert_eq!(built(&mostly, &seldom), told(Verdict::Improved, text));
-    let text = "0 of 1 trials failed; 1 of 30 trials failed in the baseline";
-    assert_eq!(built(&seldom, &run(1, 0)), told(Verdict::CannotTell, text));
-    assert_eq!(built(&seldom, &run(1, 1)).0, Verdict::CannotTell);
+    let text = "every trial was built; 1 of 30 trials failed in the baseline";
+    assert_eq!(built(&seldom, &run(1, 0)), told(Verdict::Pass, text));
+    assert_eq!(built(&seldom, &run(5, 1)).0, Verdict::CannotTell);
+    // Nothing can be built any more, where most could.
+    assert_eq!(built(&seldom, &run(1, 1)).0, Verdict::Regressed);
+    assert_eq!(built(&run(10, 1), &run(5, 5)).0, Verdict::Regressed);
+    assert_eq!(built(&mostly, &run(1, 1)).0, Verdict::CannotTell);
     assert_eq!(built(&run(2, 2), &run(1, 0)).0, Verdict::Improved);
+    assert_eq!(built(&mostly, &run(30, 0)).0, Verdict::Improved);
     assert_eq!(built(&run(30, 0), &run(1, 1)).0, Verdict::Regressed);
 }
 

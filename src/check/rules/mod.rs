@@ -133,18 +133,21 @@ fn built(after: &Analysis, pair: &Pair<'_>) -> Finding {
     let (verdict, mut evidence) = match (failed(old) > 0, failed(new) > 0) {
         // Not by chance: a baseline of which nothing ever failed is held to that.
         (false, true) => (Verdict::Regressed, format!("{}, none in the baseline", told(new))),
-        (true, false) if was.reused == 0 && new.broken == 0 => {
-            (Verdict::Improved, format!("every trial was built; {} in the baseline", told(old)))
-        }
-        (true, _) => {
-            let verdict = if of_so_few(was, is) <= SURE {
+        (true, fails) => {
+            // One failure in a baseline that built most does not excuse a run that builds nothing.
+            let none_built = fails && is.reused == 0 && 2 * was.reused > was.rounds;
+            let all_built = !fails && new.broken == 0;
+            let verdict = if none_built || of_so_few(was, is) <= SURE {
                 Verdict::Regressed
-            } else if of_so_few(is, was) <= SURE {
+            } else if all_built && was.reused == 0 || of_so_few(is, was) <= SURE {
                 Verdict::Improved
+            } else if all_built {
+                Verdict::Pass
             } else {
                 Verdict::CannotTell
             };
-            (verdict, format!("{}; {} in the baseline", told(new), told(old)))
+            let now = if all_built { "every trial was built".to_owned() } else { told(new) };
+            (verdict, format!("{now}; {} in the baseline", told(old)))
         }
         (false, false) if new.broken > 0 => (Verdict::CannotTell, String::new()),
         (false, false) => (Verdict::Pass, "every trial was built".into()),
