@@ -52,7 +52,7 @@ impl<'a> StepName<'a> {
         keyword.chain(rest).collect::<Vec<_>>().join(" ")
     }
 
-    /// What a `COPY` or `ADD` takes, and whether from another stage or image than the build context.
+    /// What a `COPY` or `ADD` takes, each as [`plain`] writes it, and whether from another stage or image than the build context.
     fn sources(&self) -> Option<(bool, Vec<String>)> {
         let keyword = self.keyword();
         if keyword != "COPY" && keyword != "ADD" {
@@ -66,6 +66,7 @@ impl<'a> StepName<'a> {
         let mut paths: Vec<String> = paths.filter(|path| !path.is_empty()).collect();
         // The last one is where they are put.
         paths.pop();
+        let mut paths: Vec<String> = paths.iter().map(|path| plain(path)).collect();
         paths.sort();
         Some((from, paths))
     }
@@ -201,13 +202,16 @@ impl Instruction {
     }
 }
 
+/// A source however it is spelt: `./src/`, `/src` and `src` are the same folder. Empty for the whole of
+/// what is copied from.
+fn plain(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    parts.collect::<Vec<_>>().join("/")
+}
+
 /// Whether a path of the one list is one of the other's, in such a folder or around it. Of a pattern
 /// what comes before its first `*`, `?` or `[` counts.
 fn share(paths: &[String], others: &[String]) -> bool {
-    let plain = |path: &str| {
-        let path = path.trim_start_matches("./").trim_matches('/');
-        if path == "." { String::new() } else { path.to_owned() }
-    };
     let covers = |path: &str, other: &str| match path.find(['*', '?', '[']) {
         Some(end) => other.starts_with(&path[..end]),
         None => {
@@ -215,11 +219,7 @@ fn share(paths: &[String], others: &[String]) -> bool {
             rest.is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with('/'))
         }
     };
-    let paths: Vec<String> = paths.iter().map(|path| plain(path)).collect();
-    others
-        .iter()
-        .map(|other| plain(other))
-        .any(|other| paths.iter().any(|path| covers(path, &other) || covers(&other, path)))
+    others.iter().any(|other| paths.iter().any(|path| covers(path, other) || covers(other, path)))
 }
 
 /// How many elements two sorted lists have in common.
@@ -337,6 +337,10 @@ mod tests {
         let others = |a, b| parsed(a).copies_others(&parsed(b));
         assert!(others("[2/2] COPY a .", "[2/2] COPY a b ."));
         assert!(!others("[2/2] COPY --chown=1 b a .", "[2/2] COPY a b /to"));
+        assert!(!others("[2/2] COPY src/ ./a /to/", "[2/2] COPY a ./src /to/"));
+        assert!(!others("[2/2] COPY . .", "[2/2] COPY [\"./\", \"/srv/\"]"));
+        assert!(!others("[2/2] COPY --from=x /a//b .", "[2/2] COPY --from=x a/./b/ ."));
+        assert!(others("[2/2] COPY src/a .", "[2/2] COPY src ."));
         assert!(!others("[2/2] RUN a b", "[2/2] RUN b c"));
     }
 

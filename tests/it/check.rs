@@ -163,6 +163,14 @@ fn a_copy_of_other_files_is_no_loss_and_what_is_built_from_it_is() {
         finding.evidence.ends_with("; it takes other files than COPY a .")
     };
     assert_eq!(more.of(Verdict::CannotTell).filter(told).count(), 1, "{more:#?}");
+    // The same folder, spelt otherwise, is lost as any step is.
+    let whole = steps(&[("RUN install", false), ("COPY src/ /app/", false)]);
+    let below =
+        steps(&[("RUN install", false), ("COPY version /", true), ("COPY ./src /app/", true)]);
+    let respelt = checked(&whole, &below);
+    let lost: Vec<_> = respelt.of(Verdict::Regressed).filter(|f| f.rule == Rule::Reuse).collect();
+    let [lost] = lost.as_slice() else { panic!("{lost:#?}") };
+    assert_eq!(lost.step.as_deref(), Some("[4/4] COPY ./src /app/"));
 }
 
 #[test]
