@@ -363,6 +363,29 @@ fn time_is_judged_with_rounds_enough_and_only_then() {
 }
 
 #[test]
+fn a_base_image_that_makes_cold_faster_is_no_slowdown_of_the_strategy() {
+    let run = |digest: &str, cold: f64| {
+        let noise = |key: &TrialKey| {
+            let own = if key.strategy == "cold" { cold } else { 1.0 };
+            own * (1.0 + f64::from(key.round) * 0.001)
+        };
+        let mut recorded = recorded(&journal(&good(), 8, noise));
+        let (reference, source) = ("debian:12".to_owned(), "made up".to_owned());
+        recorded.header.images = vec![ImageSource { reference, digest: digest.into(), source }];
+        Analysis::of(&recorded)
+    };
+    let time = |digest: &str| {
+        let (before, after) = (run("sha256:11", 1.0), run(digest, 0.6));
+        let checked = check(&before, &after, &Tolerances::default()).unwrap();
+        checked.findings.into_iter().find(|finding| finding.rule == Rule::Time).unwrap()
+    };
+    assert_eq!(time("sha256:11").verdict, Verdict::Regressed);
+    let moved = time("sha256:22");
+    assert_eq!(moved.verdict, Verdict::CannotTell);
+    assert!(moved.evidence.ends_with("cold takes less than it did"), "{}", moved.evidence);
+}
+
+#[test]
 fn a_commit_that_nobody_could_build_does_not_keep_time_from_being_judged() {
     let run = |factor: f64| {
         let noise = |key: &TrialKey| {

@@ -5,9 +5,10 @@
 //! round is the mean over the commits after the first of ln(own wall ÷ cold wall); the rounds of
 //! the two runs are two independent samples. Significant and relevant are asked apart.
 //!
-//! Where the commits are others, what cold does may have changed too: a faster install makes a cache
-//! worth less and no slower. So a change there is called only if the strategy's own time went the
-//! same way, and not at all where the two machines have other CPUs and own times cannot be compared.
+//! Where the commits or base images are others, what cold does may have changed too: a faster install
+//! makes a cache worth less and no slower. So a change there is called only if the strategy's own time
+//! went the same way, and not at all where the two machines have other CPUs and own times cannot be
+//! compared.
 
 mod change;
 mod rounds;
@@ -16,6 +17,7 @@ use crate::journal::Environment;
 use crate::measure::statistics::FEWEST_PAIRS;
 use crate::measure::{Analysis, COLD, Place};
 
+use super::base;
 use super::chance;
 use super::doubts;
 use super::finding::{Finding, Rule, Verdict};
@@ -46,8 +48,9 @@ pub fn of_runs(before: &Analysis, after: &Analysis, tolerances: &Tolerances) -> 
     // Both places were found in these lists.
     let (was, is) = (&before.header.commits, &after.header.commits);
     let commits_differ = pairs.any(|(&old, &new)| was[old].id != is[new].id);
+    let same_work = !commits_differ && base::images(before, after).is_empty();
     let cold = match same_speed(&before.header.environment, &after.header.environment) {
-        _ if !commits_differ => Cold::Same,
+        _ if same_work => Cold::Same,
         true => Cold::MayDiffer,
         false => Cold::Unknown,
     };
@@ -106,7 +109,7 @@ struct Asked {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cold {
     Same,
-    /// The commits are others, so own times are to be looked at too.
+    /// The commits or base images are others, so own times are to be looked at too.
     MayDiffer,
     /// So they are, and own times do not compare.
     Unknown,
@@ -208,12 +211,12 @@ fn told(
     }
 }
 
-/// Why a change of the share may be cold's doing alone, where that may be the commits'.
+/// Why a change of the share may be cold's doing alone, where cold may have other work to do.
 fn only_cold_moved(asked: &Asked, share: f64, tolerances: &Tolerances) -> Option<String> {
     match asked.cold {
         Cold::Same => return None,
         Cold::Unknown => {
-            let why = "the commits are others, and on another CPU nothing tells whether cold changed or it did";
+            let why = "the commits or base images are others, and on another CPU nothing tells whether cold changed or it did";
             return Some(why.to_owned());
         }
         Cold::MayDiffer => {}
