@@ -3,7 +3,8 @@
 //! A check of two journals reads hundreds of megabytes, and a reader that takes JSON in whatever
 //! order and spacing spends half of that time on asking which key comes next. This one knows. It
 //! gives up at the first byte that it does not expect, and what it gives up on serde_json reads
-//! whole; what it takes, serde_json reads alike.
+//! whole; what it takes, serde_json reads alike, unless that is nested too deep for it: here every
+//! value has the whole of its limit.
 
 #[cfg(test)]
 mod tests;
