@@ -11,7 +11,7 @@ use super::{Exit, journal_path};
 use crate::check::output::one_line;
 use crate::check::{assertions, comparison, merged, pruned, text};
 use crate::journal::{Outcome, Recorded, Scan};
-use crate::measure::Analysis;
+use crate::measure::{Analysis, Warning};
 use crate::run::sha256_of;
 use crate::scenario::{self, Loaded};
 use crate::units::Bytes;
@@ -187,6 +187,9 @@ fn save(path: &Path, journal: &Path) -> anyhow::Result<Exit> {
     let (header, trials) = pruned(&recorded);
     let bytes = text(&header, &trials, recorded.end.as_ref())?;
     write(path, &bytes)?;
+    if recorded.cut {
+        super::say(&format!("{}: {}", journal.display(), Warning::Cut));
+    }
     let size = Bytes(bytes.len() as u64);
     super::print(&format!("{} trials, {size}, in {}\n", trials.len(), path.display()))
 }

@@ -461,6 +461,21 @@ fn a_saved_baseline_is_the_same_whatever_order_steps_ended_in_and_port_there_was
 }
 
 #[test]
+fn a_baseline_saved_of_a_cut_journal_is_told_to_lack_its_last_line() {
+    let folder = folder();
+    let text = crate::journals::text(&journal(&good(), 1, |_| 1.0));
+    std::fs::write(folder.path().join("cut.jsonl"), &text[..text.len() - 9]).unwrap();
+    for (journal, told) in [
+        ("cut.jsonl", "cut.jsonl: the journal's last line was cut and is left out\n"),
+        ("good.jsonl", ""),
+    ] {
+        let save = ["baseline", "save", "main", journal];
+        let (code, _, stderr) = texts(&program(&save, folder.path()).output().unwrap());
+        assert_eq!((code, stderr.as_str()), (Some(0), told));
+    }
+}
+
+#[test]
 fn a_run_without_a_built_trial_is_told_to_be_played_and_not_to_be_saved() {
     let folder = folder();
     let mut lines = journal(&good(), 1, |_| 1.0);
