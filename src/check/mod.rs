@@ -12,6 +12,7 @@ mod chance;
 mod compare;
 mod doubts;
 mod finding;
+mod intact;
 mod lines;
 mod matching;
 mod merge;
@@ -69,12 +70,17 @@ pub fn check(
             candidate: candidate.header.scenario.clone(),
         });
     }
+    let whole = candidate;
+    let (known, run) = (intact::intact(baseline), intact::intact(candidate));
+    let (baseline, candidate) = (known.as_ref(), run.as_ref());
     let pairs = matching::pairs(baseline, candidate);
     if pairs.pairs.is_empty() {
-        let built = candidate.trials.iter().any(TrialRow::built);
+        let built = whole.trials.iter().any(TrialRow::built);
         return Err(if built { CheckError::NothingShared } else { CheckError::NothingBuilt });
     }
-    let rules = rules::Rules::new(baseline, candidate, tolerances);
+    // What wrote a cache explains what later trials reuse, whether it counts or not.
+    let causes = causes::Causes::new(whole);
+    let rules = rules::Rules::new(baseline, candidate, causes, tolerances);
     let mut findings = rules.of(&pairs.pairs);
     findings.extend(pairs.gone.into_iter().map(|place| Finding {
         rule: Rule::Built,

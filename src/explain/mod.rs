@@ -36,6 +36,7 @@ pub use cause::{
 pub use cost::{Cost, costs};
 pub use files::Takable;
 pub use predict::{Basis, Prediction, bases, predict};
+pub use sources::deprived;
 pub use words::{brief, of_cost, sentence, text};
 
 pub use misses::Explainer;

@@ -3,7 +3,7 @@
 //! Follows the strategy's plan over the sequence: who wrote each reference last, before the trial.
 //! A kept engine holds what every earlier commit built on it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use crate::journal::{Header, Outcome};
@@ -77,11 +77,13 @@ struct Written {
 
 impl<'a> Sources<'a> {
     pub fn new(header: &'a Header, trials: &[TrialRow]) -> Self {
+        Self::written_by(header, trials.iter().filter(|row| wrote(row)))
+    }
+
+    /// As if the trials `rows` had written caches and no others.
+    fn written_by<'t>(header: &'a Header, rows: impl Iterator<Item = &'t TrialRow>) -> Self {
         let mut built: HashMap<(usize, usize, u32), Vec<usize>> = HashMap::new();
-        // A wrong image was exported all the same.
-        let wrote =
-            |row: &&TrialRow| matches!(row.outcome, Outcome::Built | Outcome::WrongImage { .. });
-        for row in trials.iter().filter(wrote) {
+        for row in rows {
             built.entry((row.strategy, row.link, row.round)).or_default().push(row.commit);
         }
         let mut plans = HashMap::new();
@@ -160,6 +162,34 @@ impl<'a> Sources<'a> {
     pub fn strategy(&self, row: &TrialRow) -> Option<&'a Strategy> {
         self.header.strategies.get(row.strategy)
     }
+}
+
+/// A wrong image was exported all the same.
+fn wrote(row: &TrialRow) -> bool {
+    matches!(row.outcome, Outcome::Built | Outcome::WrongImage { .. })
+}
+
+/// The built trials that were to read what a trial that broke was to write, each with that one; both
+/// by their places.
+pub fn deprived(header: &Header, trials: &[TrialRow]) -> BTreeMap<usize, usize> {
+    let key = |row: &TrialRow, commit: usize| (row.strategy, row.link, row.round, commit);
+    let broke = |row: &TrialRow| matches!(row.outcome, Outcome::Broken { .. });
+    let broken = trials.iter().enumerate().filter(|(_, row)| broke(row));
+    let broken: HashMap<_, usize> =
+        broken.map(|(place, row)| (key(row, row.commit), place)).collect();
+    if broken.is_empty() {
+        return BTreeMap::new();
+    }
+    let intended = trials.iter().filter(|row| wrote(row) || broke(row));
+    let intended = Sources::written_by(header, intended);
+    let lacking = |row: &TrialRow| {
+        let plan = intended.plans.get(&(row.strategy, row.commit));
+        let builds = 0..plan.map_or(0, |plan| plan.builds.len());
+        let mut sources = builds.flat_map(|build| intended.of(row, build).sources);
+        sources.find_map(|source| broken.get(&key(row, source.commit)).copied())
+    };
+    let built = trials.iter().enumerate().filter(|(_, row)| row.built());
+    built.filter_map(|(place, row)| Some((place, lacking(row)?))).collect()
 }
 
 /// Notes what a build of `commit` exports.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::journal::{Depth, End, Header, JournalError, Recorded, TrialView};
+use crate::journal::{Depth, End, Header, JournalError, Outcome, Recorded, TrialView};
 use crate::units::Bytes;
 
 use super::cell::{Cell, cell};
@@ -64,6 +64,24 @@ impl Analysis {
     /// ([`Depth::WithoutTransfers`]).
     pub fn read_for_check(path: &Path) -> Result<Self, JournalError> {
         Ok(Self::of_rows(read(path, Depth::WithoutTransfers)?))
+    }
+
+    /// The same run as if the trials at the places `broken` had broken, for the reasons given: they are
+    /// in no number. Warnings stay the journal's.
+    pub fn without(&self, broken: &BTreeMap<usize, String>) -> Self {
+        let mut rows = Rows::new(&self.header);
+        rows.strategies = self.strategies.clone();
+        rows.links = self.links.clone();
+        rows.names = self.names.clone();
+        rows.trials = self.trials.clone();
+        for (place, message) in broken {
+            if let Some(trial) = rows.trials.get_mut(*place) {
+                trial.outcome = Outcome::Broken { message: message.clone() };
+            }
+        }
+        let (header, end, cut) = (self.header.clone(), self.end.clone(), self.cut);
+        let rest = Self::of_rows(Read { header, rows, end, cut });
+        Self { warnings: self.warnings.clone(), ..rest }
     }
 
     fn of_rows(read: Read) -> Self {

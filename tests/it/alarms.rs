@@ -309,7 +309,7 @@ fn what_could_not_be_measured_is_no_regression_and_a_failed_build_is_one_with_it
     let told =
         |finding: &&Finding| finding.rule == Rule::Built && finding.verdict == Verdict::CannotTell;
     let told = broken.findings.iter().find(told).unwrap();
-    assert_eq!(told.evidence, "1 of 2 trials were not measured: no space left on device");
+    assert_eq!(told.evidence, "1 of 2 trials do not count: no space left on device");
     let step = "[builder 2/7] RUN apt-get install";
     let failed = Outcome::BuildFailed {
         step: step.into(),
@@ -320,6 +320,68 @@ fn what_could_not_be_measured_is_no_regression_and_a_failed_build_is_one_with_it
     let failed = with(failed);
     let lost = failed.of(Verdict::Regressed).next().unwrap();
     assert_eq!((lost.rule, lost.step.as_deref()), (Rule::Built, Some(step)));
+}
+
+#[test]
+fn a_trial_that_was_to_read_the_cache_of_one_that_broke_says_nothing() {
+    let good = repeated(&recorded("jq/2026-11-25"), 3, 1);
+    let broke = |strategy: &str, rounds: u32| {
+        let mut run = good.clone();
+        ruin(&mut run, strategy, |round, commit| commit == 2 && round < rounds);
+        for trial in &mut run.trials {
+            let key = &trial.key;
+            if (key.strategy.as_str(), key.commit) == (strategy, 1) && key.round < rounds {
+                trial.outcome = Outcome::Broken { message: "the registry broke".into() };
+                trial.builds.clear();
+            }
+        }
+        run
+    };
+    let told = "1 of 3 trials do not count: the cache of “";
+    for strategy in ["inline", "stages", "registry-max"] {
+        for rounds in [1, 3] {
+            let run = broke(strategy, rounds);
+            let checked_run = checked(&good, &run);
+            assert_eq!(called(&checked_run), Vec::<String>::new(), "{strategy}, {rounds} rounds");
+            assert_eq!(checked_run.verdict(), Verdict::CannotTell);
+            let doubts = || checked_run.of(Verdict::CannotTell).map(|found| &found.evidence);
+            let read = doubts().any(|text| {
+                text.starts_with(told) && text.ends_with("was not written: the registry broke")
+            });
+            assert_eq!(read, rounds == 1, "{:#?}", doubts().collect::<Vec<_>>());
+            let reverse = checked(&run, &good);
+            assert_eq!(called(&reverse), Vec::<String>::new(), "{strategy}, {rounds} rounds");
+            let reverse = if rounds == 1 { Verdict::Pass } else { Verdict::CannotTell };
+            assert_eq!(checked(&run, &good).verdict(), reverse);
+        }
+        // The rounds in which nothing broke are compared all the same.
+        let mut lost = broke(strategy, 1);
+        ruin(&mut lost, strategy, |_, commit| commit == 2);
+        let expected = if strategy == "stages" { Verdict::CannotTell } else { Verdict::Regressed };
+        assert_eq!(checked(&good, &lost).verdict(), expected, "{strategy}");
+    }
+}
+
+#[test]
+fn an_assertion_fails_by_no_cache_that_was_not_written() {
+    let mut run = repeated(&recorded("jq/2026-11-25"), 1, 1);
+    let scenario = asserting(
+        "[[commit]]\nmessage = \"edit the source\"\nmust-hit = [\"builder: RUN apt-get*\"]",
+    );
+    run.header.commits[2].message = "edit the source".into();
+    ruin(&mut run, "registry-max", |_, commit| commit == 2);
+    let verdict = |run: &Recorded| {
+        let found = assertions(&scenario, &Analysis::of(run)).into_iter();
+        let mut own = found.filter(|finding| finding.place.strategy == "registry-max");
+        own.next().unwrap().verdict
+    };
+    assert_eq!(verdict(&run), Verdict::Regressed);
+    for trial in &mut run.trials {
+        if trial.key.commit == 1 {
+            trial.outcome = Outcome::Broken { message: "the registry broke".into() };
+        }
+    }
+    assert_eq!(verdict(&run), Verdict::CannotTell);
 }
 
 #[test]

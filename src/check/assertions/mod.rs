@@ -16,6 +16,7 @@ use crate::strategy::{EngineUse, Strategy};
 use super::causes::Causes;
 use super::chance::Chancy;
 use super::finding::{Finding, Verdict};
+use super::intact::intact;
 use asking::{Run, ask};
 use pattern::glob;
 use question::{Question, questions};
@@ -24,7 +25,10 @@ use question::{Question, questions};
 /// hold; and one an assertion that no cell was asked, so that none passes unseen.
 pub fn assertions(scenario: &Scenario, analysis: &Analysis) -> Vec<Finding> {
     let mut found = vec![];
-    let run = Run { analysis, causes: Causes::new(analysis), chancy: Chancy::of(analysis) };
+    let causes = Causes::new(analysis);
+    let intact = intact(analysis);
+    let analysis = intact.as_ref();
+    let run = Run { analysis, causes, chancy: Chancy::of(analysis) };
     for (number, commit) in scenario.commits.iter().enumerate() {
         // By message: the scenario may have got a commit since the journal was recorded.
         let commits = &analysis.header.commits;

@@ -24,6 +24,8 @@ pub fn is_certain(
     };
     let is_known = chain.last().is_some_and(|first| match first.cause {
         Cause::ImportFailed { .. } => imported,
+        // Nothing of the step's own: trials before it that failed or broke may have written none.
+        Cause::FirstBuild | Cause::NeverWritten { .. } => false,
         _ => !first.cause.is_inherited() && first.evidence == Evidence::Known,
     });
     let leaves = |miss: &&&Miss| matches!(miss.cause, Cause::Stage { .. });
@@ -114,6 +116,12 @@ mod tests {
         assert!(!certain(None, true, &[(RUN, above(COPY)), (COPY, unexplained())]));
         assert!(!certain(None, true, &[(RUN, Cause::NeverBuilt)]), "only inferred");
         assert!(!certain(None, true, &[(RUN, above(COPY))]), "where it begins is not known");
+        assert!(
+            !certain(None, true, &[(RUN, Cause::FirstBuild)]),
+            "what was before may have failed"
+        );
+        let never = || Cause::NeverWritten { reference: "x:y".into() };
+        assert!(!certain(None, true, &[(RUN, never())]), "so may what was to write it");
         assert!(!certain(None, true, &[]));
         let failed = || Cause::ImportFailed { message: "gone".into() };
         assert!(certain(None, true, &[(RUN, failed())]));

@@ -31,8 +31,14 @@ pub struct Rules<'a> {
 }
 
 impl<'a> Rules<'a> {
-    pub fn new(before: &'a Analysis, after: &'a Analysis, tolerances: &'a Tolerances) -> Self {
-        let (steps, causes) = (Steps::new(before, after), Causes::new(after));
+    /// `causes` are the candidate's.
+    pub fn new(
+        before: &'a Analysis,
+        after: &'a Analysis,
+        causes: Causes<'a>,
+        tolerances: &'a Tolerances,
+    ) -> Self {
+        let steps = Steps::new(before, after);
         let chancy = [before, after].map(Chancy::of);
         Self { before, after, tolerances, steps, causes, chancy }
     }
@@ -150,12 +156,15 @@ fn built(after: &Analysis, pair: &Pair<'_>) -> Finding {
             (verdict, format!("{now}; {} in the baseline", told(old)))
         }
         (false, false) if new.broken > 0 => (Verdict::CannotTell, String::new()),
+        (false, false) if old.samples.is_empty() => {
+            (Verdict::CannotTell, "every trial was built; in the baseline none counts".into())
+        }
         (false, false) => (Verdict::Pass, "every trial was built".into()),
     };
     if new.broken > 0 {
         let between = if evidence.is_empty() { "" } else { "; " };
         let all = new.samples.len() + new.failed;
-        evidence.push_str(&format!("{between}{} of {all} trials were not measured", new.broken));
+        evidence.push_str(&format!("{between}{} of {all} trials do not count", new.broken));
         evidence.extend(reason(after, new).map(|why| format!(": {why}")));
     }
     let step = if verdict == Verdict::Regressed { failed_step(after, new) } else { None };
@@ -169,7 +178,7 @@ fn outcomes<'a>(analysis: &'a Analysis, cell: &Cell) -> impl Iterator<Item = &'a
     analysis.trials.iter().filter(own).map(|row| &row.outcome)
 }
 
-/// Why a trial was not measured, the first one's reason.
+/// Why a trial does not count, the first one's reason.
 fn reason(analysis: &Analysis, cell: &Cell) -> Option<String> {
     outcomes(analysis, cell).find_map(|outcome| match outcome {
         Outcome::Broken { message } => Some(message.clone()),
