@@ -148,6 +148,7 @@ fn journal(folder: &Path, trials: usize) -> PathBuf {
         seed: 1,
         rounds: u32::try_from(trials.div_ceil(each)).unwrap_or(u32::MAX),
         part: None,
+        part_trials: None,
         strategies,
         skipped: vec![],
         commits: commits.collect(),

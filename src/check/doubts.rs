@@ -11,6 +11,7 @@ pub fn of_journal(analysis: &Analysis, whose: &str) -> Vec<String> {
         Warning::Cut
         | Warning::Unfinished
         | Warning::Missing { .. }
+        | Warning::Part { .. }
         | Warning::Repeated { .. }
         | Warning::UnknownCommit { .. }
         | Warning::Skipped { .. }

@@ -26,7 +26,7 @@ pub fn merged(
     mixed: bool,
 ) -> Result<(Header, Vec<TrialRecord>, End), MergeError> {
     let ((first, start), others) = parts.split_first().ok_or(MergeError::Nothing)?;
-    let mut header = Header { part: None, ..start.header.clone() };
+    let mut header = Header { part: None, part_trials: None, ..start.header.clone() };
     let mut differing: Vec<String> = vec![];
     for (path, other) in others {
         let found = join(&mut header, first, path, &other.header, mixed)?;

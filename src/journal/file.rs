@@ -225,6 +225,7 @@ pub(crate) mod tests {
             seed: 1,
             rounds: 1,
             part: None,
+            part_trials: None,
             strategies: vec![],
             skipped: vec![],
             commits: vec![],

@@ -22,6 +22,10 @@ pub struct Header {
     /// The part of the run that was played, as `--partition` names it; absent where it was the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<String>,
+    /// How many of the run's trials are of that part; absent where it was the whole, and in older
+    /// journals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_trials: Option<usize>,
     pub strategies: Vec<Strategy>,
     pub skipped: Vec<Skipped>,
     pub commits: Vec<CommitRecord>,

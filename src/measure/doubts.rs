@@ -28,14 +28,26 @@ pub fn of_trials(header: &Header, links: usize, trials: &mut Vec<TrialRow>) -> V
     if before > trials.len() {
         warnings.push(Warning::Repeated { trials: before - trials.len() });
     }
-    let announced = [header.strategies.len(), header.commits.len(), links.max(1)]
+    warnings.extend(absent(header, links, trials.len()));
+    warnings
+}
+
+/// What a journal of `found` trials over `links` lacks of its run, or leaves to the run's other parts.
+fn absent(header: &Header, links: usize, found: usize) -> Option<Warning> {
+    // No trial may be left of a link.
+    let links = links.max(header.links.len()).max(1);
+    let whole = [header.strategies.len(), header.commits.len(), links]
         .into_iter()
         .fold(header.rounds as usize, usize::saturating_mul);
-    if trials.len() < announced {
-        warnings
-            .push(Warning::Missing { trials: announced - trials.len(), part: header.part.clone() });
-    }
-    warnings
+    let Some(part) = &header.part else {
+        let trials = whole.saturating_sub(found);
+        return (trials > 0).then_some(Warning::Missing { trials });
+    };
+    let own = header.part_trials;
+    let missing = own.map(|own| own.saturating_sub(found));
+    let others = whole.saturating_sub(found.max(own.unwrap_or(0)));
+    let any = others > 0 || missing.is_some_and(|missing| missing > 0);
+    any.then(|| Warning::Part { part: part.clone(), missing, others })
 }
 
 /// What the journal itself leaves open.
@@ -178,4 +190,49 @@ fn of_rounds(cells: &[Cell]) -> Vec<Warning> {
         }
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{CommitRecord, header};
+    use crate::link::LinkProfile;
+    use crate::strategy::built_in;
+
+    /// Of 3 strategies at 2 commits in 5 rounds: 30 trials, and as many over each link.
+    fn told(part: Option<&str>, own: Option<usize>, links: &[&str], found: usize) -> String {
+        let link = |name: &&str| name.parse::<LinkProfile>().unwrap();
+        let header = Header {
+            rounds: 5,
+            part: part.map(str::to_owned),
+            part_trials: own,
+            strategies: built_in()[..3].to_vec(),
+            commits: vec![CommitRecord::default(); 2],
+            links: links.iter().map(link).collect(),
+            ..header()
+        };
+        absent(&header, 1, found).map_or(String::new(), |warning| warning.to_string())
+    }
+
+    #[test]
+    fn what_a_part_lost_is_not_left_to_the_others() {
+        assert_eq!(told(None, None, &[], 30), "");
+        assert_eq!(
+            told(None, None, &["ci", "slow"], 30),
+            "30 trials that the header announces are not in the journal"
+        );
+        let part = |own, found| {
+            told(Some("slice:1/2"), own, &[], found).replace("part slice:1/2 of a run: ", "")
+        };
+        assert_eq!(part(Some(18), 18), "12 trials of the run are left to the others");
+        assert_eq!(
+            part(Some(18), 7),
+            "11 of its own trials are not in the journal, and 12 are left to the others"
+        );
+        assert_eq!(part(Some(30), 22), "8 of its own trials are not in the journal");
+        assert_eq!(part(Some(30), 30), "");
+        // Its journals did not say how many trials a part has.
+        let older = "8 trials of the run are not in the journal; other parts may have them";
+        assert_eq!(part(None, 22), older);
+    }
 }

@@ -35,9 +35,11 @@ pub enum Warning {
     Repeated { trials: usize },
     /// Trials of a commit that the header does not name; they are left out.
     UnknownCommit { trials: usize },
-    /// Trials that the header promises and the journal lacks; where it is of a part of the run, others
-    /// may have them.
-    Missing { trials: usize, part: Option<String> },
+    /// Trials that the header promises and the journal lacks.
+    Missing { trials: usize },
+    /// The journal is of a part of a run: of the part's own trials it lacks `missing`, none where it
+    /// does not say how many these are, and `others` of the run's are beyond it.
+    Part { part: String, missing: Option<usize>, others: usize },
     /// The last line was cut and is left out.
     Cut,
     /// The run was interrupted, or never ended.
@@ -129,11 +131,27 @@ impl fmt::Display for Warning {
             Self::UnknownCommit { trials } => {
                 write!(f, "{trials} trials are of commits that the header does not name; left out")
             }
-            Self::Missing { trials, part: None } => {
+            Self::Missing { trials } => {
                 write!(f, "{trials} trials that the header announces are not in the journal")
             }
-            Self::Missing { trials, part: Some(part) } => {
-                write!(f, "part {part} of a run: {trials} of its trials are left to the others")
+            Self::Part { part, missing, others } => {
+                write!(f, "part {part} of a run: ")?;
+                match (missing, others) {
+                    (None, others) => write!(
+                        f,
+                        "{others} trials of the run are not in the journal; other parts may have them"
+                    ),
+                    (Some(0), others) => {
+                        write!(f, "{others} trials of the run are left to the others")
+                    }
+                    (Some(missing), 0) => {
+                        write!(f, "{missing} of its own trials are not in the journal")
+                    }
+                    (Some(missing), others) => write!(
+                        f,
+                        "{missing} of its own trials are not in the journal, and {others} are left to the others"
+                    ),
+                }
             }
             Self::Cut => f.write_str("the journal's last line was cut and is left out"),
             Self::SeveralBuilders { builders, engines } => {

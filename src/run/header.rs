@@ -12,6 +12,8 @@ pub struct Played<'a> {
     pub strategies: &'a [Strategy],
     pub skipped: Vec<Skipped>,
     pub commits: usize,
+    /// How many trials that makes in the part of the run that is played.
+    pub trials: usize,
     pub environment: Environment,
     pub images: Vec<ImageSource>,
 }
@@ -31,6 +33,7 @@ pub fn open_journal(
         seed: setup.options.seed,
         rounds: setup.options.rounds,
         part: setup.options.partition.map(|partition| partition.to_string()),
+        part_trials: setup.options.partition.map(|_| played.trials),
         strategies: played.strategies.iter().map(Strategy::without_credentials).collect(),
         skipped: played.skipped,
         commits: setup.history.commits()[..played.commits]

@@ -189,7 +189,8 @@ async fn play(
             images.push(image.clone());
         }
     }
-    let played = Played { strategies: &strategies, skipped, commits, environment, images };
+    let trials = order.len().saturating_mul(commits);
+    let played = Played { strategies: &strategies, skipped, commits, trials, environment, images };
     let (journal, done) = open_journal(first, played)?;
     let journal = playing.journal.insert(journal);
     let turns = Turns { strategies: &strategies, order, dealt, commits };

@@ -73,6 +73,7 @@ fn header(rounds: u32) -> Header {
         seed: 1,
         rounds,
         part: None,
+        part_trials: None,
         strategies: built_in().iter().filter(|s| played(&s.name)).cloned().collect(),
         skipped: vec![],
         links: vec![],

@@ -181,6 +181,8 @@ fn every_workflow_of_the_ci_document_passes_on_a_repository_that_did_not_change(
         let told = format!("part slice:{part}/3 of a run:");
         assert_eq!(summary.matches(&told).count(), 1, "{summary}");
     }
+    // Each part says how many trials are its own, and lost none.
+    assert_eq!(summary.matches("trials of the run are left to the others").count(), 3, "{summary}");
     assert_eq!(left_behind(ci.folder.path()), Vec::<String>::new());
 }
 
