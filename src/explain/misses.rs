@@ -299,18 +299,22 @@ impl<'a> Explainer<'a> {
     fn left(&mut self, trial: &Trial<'_>, place: Place) -> Cause {
         let Trial { row, step, readable, .. } = *trial;
         let unexplained = Cause::Unexplained { caches: readable.caches() };
-        let failed = row.builds.get(step.build).and_then(|build| build.failed_imports.first());
         let mut unaffected: Vec<&Source> = vec![];
         for source in self.telling(row, place, &readable.sources) {
             if !self.is_affected(source, row, place) {
                 unaffected.push(source);
             }
         }
-        let holding = unaffected.iter().any(|source| self.holds(source, row, place));
-        if let (Some(message), true) = (failed, holding || unaffected.is_empty()) {
-            return Cause::ImportFailed { message: self.analysis.text(*message).to_owned() };
+        let holding: Vec<&Source> =
+            unaffected.iter().copied().filter(|source| self.holds(source, row, place)).collect();
+        if !holding.is_empty() || unaffected.is_empty() {
+            let failed = row.builds.get(step.build).map(|build| build.failed_imports.as_slice());
+            let messages = failed.unwrap_or_default().iter().map(|name| self.analysis.text(*name));
+            if let Some(message) = readable.failure(&holding, &messages.collect()) {
+                return Cause::ImportFailed { message: message.to_owned() };
+            }
         }
-        if holding {
+        if !holding.is_empty() {
             let held: Option<usize> = unaffected.iter().map(|source| source.commit).max();
             if let Some(frontend) = held.and_then(|held| self.other_frontend(held, row.commit)) {
                 return frontend;

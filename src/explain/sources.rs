@@ -3,10 +3,10 @@
 //! Follows the strategy's plan over the sequence: who wrote each reference last, before the trial.
 //! A kept engine holds what every earlier commit built on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use crate::journal::{Header, Outcome};
+use crate::journal::{Header, Outcome, REPOSITORY};
 use crate::measure::TrialRow;
 use crate::strategy::{BuildPlan, CacheEntry, CachePlan, EngineUse, Strategy, plan};
 
@@ -56,6 +56,35 @@ impl Readable {
         let named = self.sources.iter().filter(|source| source.reference.is_some()).count();
         named.max(usize::from(!self.sources.is_empty()))
     }
+
+    /// Of `messages` about imports that failed the first of those about `sources`; none where one of
+    /// these may have been imported.
+    pub fn failure<'m>(
+        &self,
+        sources: &[&Source],
+        messages: &BTreeSet<&'m str>,
+    ) -> Option<&'m str> {
+        let read = self.sources.iter().filter(|source| source.reference.is_some()).count();
+        // Messages name a cache in a folder or of a CI service by what no plan knows.
+        let all_failed = messages.len() >= read + self.missing.len();
+        let of = |source: &&Source| {
+            let reference = source.reference.as_deref()?;
+            let own = messages.iter().find(|message| names(message, reference));
+            own.or(messages.first().filter(|_| all_failed)).copied()
+        };
+        let found: Vec<&str> = sources.iter().map(of).collect::<Option<_>>()?;
+        found.first().or(messages.first()).copied()
+    }
+}
+
+/// Whether `message`, of an engine, is about the cache that plans call `reference`.
+fn names(message: &str, reference: &str) -> bool {
+    let own = reference.strip_prefix(REPOSITORY).filter(|rest| rest.starts_with([':', '/']));
+    let name = own.unwrap_or(reference);
+    let goes_on = |rest: &str| {
+        rest.starts_with(|next: char| next.is_ascii_alphanumeric() || "._-".contains(next))
+    };
+    message.match_indices(name).any(|(at, _)| !goes_on(&message[at + name.len()..]))
 }
 
 /// What every trial of a run could read.
@@ -224,5 +253,20 @@ fn write_name(entry: &CacheEntry) -> Option<String> {
     match entry.kind.as_str() {
         "local" => entry.attrs.get("dest").map(|folder| format!("local:{folder}")),
         _ => read_name(entry),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_a_cache_by_all_of_its_tag() {
+        let message = "127.0.0.1:1/x/r0:a-1.2: failed to import 127.0.0.1:1/x/r0:a-1.2: not found";
+        assert!(names(message, "repo:a-1.2"));
+        for other in ["repo:a-1", "repo:a", "repo:-1.2", "repo/a-1.2", "local:a-1.2"] {
+            assert!(!names(message, other), "{other}");
+        }
+        assert!(names("example.org/cache:main: denied", "example.org/cache:main"));
     }
 }

@@ -8,6 +8,10 @@ use crate::link::LinkProfile;
 use crate::registry::relay::Accepts;
 use crate::strategy::{Position, Standing, Strategy};
 
+/// What the repository of a run's caches is called where its journal is read; only the run knew where
+/// it was.
+pub const REPOSITORY: &str = "repo";
+
 /// The first line: what was asked for, and everything that may vary between machines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -49,7 +53,7 @@ impl Header {
             .eq(other.commits.iter().map(|commit| &commit.id))
     }
 
-    /// Where each commit stood in the run, with caches in a repository called `repo`.
+    /// Where each commit stood in the run, with caches in a repository called [`REPOSITORY`].
     pub fn positions(&self) -> impl Iterator<Item = Position> + '_ {
         let first = || self.commits.first().map_or("", |commit| commit.branch.as_str());
         let named = Some(self.default_branch.as_str()).filter(|name| !name.is_empty());
@@ -57,7 +61,7 @@ impl Header {
         let standings: Vec<Standing<'_>> =
             self.commits.iter().map(CommitRecord::standing).collect();
         (0..standings.len()).map(move |index| Position {
-            repo: "repo".to_owned(),
+            repo: REPOSITORY.to_owned(),
             targets: self.targets.clone(),
             ..Position::at(&standings, index, branch)
         })

@@ -15,8 +15,8 @@ mod view;
 pub(crate) use file::tests::header;
 pub use file::{Journal, JournalError, Recorded, holds_journal, path_in};
 pub use header::{
-    BuilderRecord, CommitRecord, Environment, FileChange, Header, ImageSource, RealRegistry,
-    Skipped,
+    BuilderRecord, CommitRecord, Environment, FileChange, Header, ImageSource, REPOSITORY,
+    RealRegistry, Skipped,
 };
 pub use record::{
     BuildRecord, Collected, Difference, End, LayerRecord, Line, Outcome, SCHEMA, StepOutput,
