@@ -124,3 +124,59 @@ fn a_copy_moved_in_the_last_of_several_stages_is_caught_in_one_round() {
     let [good, bad] = LAST.map(|made| made.run(&["cold", "stages", "from-last-3"], 3));
     is_caught(&good, &bad, "[release 3/3] RUN install");
 }
+
+/// The install is in a stage that another starts from, and the copy in the one or the other.
+const ACROSS: [Made<'_>; 2] = [
+    Made {
+        dockerfile: "FROM busybox AS deps\nRUN install\nFROM deps AS build\nCOPY a /a\nRUN make\n",
+        builds: &[
+            ("deps", &[("[deps 2/2] RUN install", true)]),
+            (
+                "build",
+                &[
+                    ("[deps 2/2] RUN install", true),
+                    ("[build 1/2] COPY a /a", false),
+                    ("[build 2/2] RUN make", false),
+                ],
+            ),
+        ],
+    },
+    Made {
+        dockerfile: "FROM busybox AS deps\nCOPY a /a\nRUN install\nFROM deps AS build\nRUN make\n",
+        builds: &[
+            ("deps", &[("[deps 2/3] COPY a /a", false), ("[deps 3/3] RUN install", false)]),
+            (
+                "build",
+                &[
+                    ("[deps 2/3] COPY a /a", false),
+                    ("[deps 3/3] RUN install", false),
+                    ("[build 1/1] RUN make", false),
+                ],
+            ),
+        ],
+    },
+];
+
+#[test]
+fn a_copy_moved_into_another_stage_is_caught_in_one_round() {
+    let [good, bad] = ACROSS.map(|made| made.run(&["cold", "stages", "from-last-3"], 3));
+    is_caught(&good, &bad, "[deps 3/3] RUN install");
+}
+
+#[test]
+fn a_step_missed_while_one_of_its_caches_cannot_be_imported_may_be_chance() {
+    let [good, _] = LAST.map(|made| made.run(&["cold", "from-last-3"], 4));
+    let missed = |failed: &[usize]| {
+        let mut run = good.clone();
+        let own = |trial: &&mut TrialRecord| trial.key.strategy != "cold" && trial.key.commit == 3;
+        let build = &mut run.trials.iter_mut().find(own).unwrap().builds[1];
+        build.trace.vertices[0].cached = false;
+        let message =
+            |of: &usize| format!("127.0.0.1:1/x/r0/from-last-3:release-{of:040}: not found");
+        build.import_errors = failed.iter().map(message).collect();
+        checked(&good, &run).verdict()
+    };
+    assert_eq!(missed(&[]), Verdict::CannotTell);
+    assert_eq!(missed(&[0]), Verdict::CannotTell);
+    assert_eq!(missed(&[0, 1, 2]), Verdict::Regressed);
+}

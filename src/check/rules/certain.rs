@@ -5,6 +5,7 @@
 //! stand above it there.
 
 use crate::explain::{Cause, Evidence, Miss};
+use crate::measure::CellStep;
 
 use super::super::matching::StepPair;
 use super::super::step::standing;
@@ -38,17 +39,32 @@ pub fn is_certain(
     match (counterpart(top), lost.before) {
         // It needed that before too, and was reused all the same.
         (Some((above, step)), Some((name, _))) if above != name && always_rebuilt(step) => {
-            let places = standing(above).zip(standing(name));
-            places.is_some_and(|(top, own)| top.0 == own.0 && top.1 > own.1)
+            let now = lost.after.map_or(name, |(name, _)| name);
+            stood_elsewhere(step, [above, name], [&top.step, now])
         }
         _ => true,
     }
 }
 
+/// Whether the first of two steps, which the baseline always rebuilt, did not stand above the second, which
+/// it reused in some round. `step` is the first; `was` and `is` call both in the baseline and now.
+fn stood_elsewhere(step: &CellStep, was: [&str; 2], is: [&str; 2]) -> bool {
+    let stand = |[top, own]: [&str; 2]| standing(top).zip(standing(own));
+    let (Some((top, own)), Some((top_now, own_now))) = (stand(was), stand(is)) else {
+        return false;
+    };
+    if top.0 == own.0 {
+        return top.1 > own.1;
+    }
+    // Names do not tell which stage starts from which, but nothing is reused below what the same round
+    // rebuilt, linked copies aside: so one of the two has to have moved as well.
+    step.absent == 0 && (top_now.0, own_now.0) != (top.0, own.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::{CellStep, Names};
+    use crate::measure::Names;
     use crate::units::Nanos;
 
     fn miss(step: &str, cause: Cause) -> Miss {
@@ -106,8 +122,17 @@ mod tests {
         assert!(certain(Some(("[b 1/3] COPY a .", step(1, 0))), true, &chain), "it was reused");
         assert!(certain(None, true, &chain), "it is new");
         assert!(!certain(Some(("[b 1/3] COPY . .", step(0, 1))), true, &chain), "it stood there");
-        assert!(!certain(Some(("[a 3/3] COPY . .", step(0, 1))), true, &chain), "in another stage");
+        assert!(certain(Some(("[a 1/3] COPY . .", step(0, 1))), true, &chain), "in another stage");
         assert!(certain(None, true, &[(RUN, files())]), "an input of its own");
+    }
+
+    #[test]
+    fn a_step_of_another_stage_stood_elsewhere_where_it_moved_and_was_there_in_every_round() {
+        let was = ["[a 2/2] COPY . .", "[b 2/2] RUN install"];
+        let moved = ["[b 2/3] COPY . .", "[b 3/3] RUN install"];
+        assert!(stood_elsewhere(&step(0, 1), was, moved));
+        assert!(!stood_elsewhere(&step(0, 1), was, was));
+        assert!(!stood_elsewhere(&CellStep { absent: 1, ..step(0, 1) }, was, moved));
     }
 
     #[test]
