@@ -1,14 +1,15 @@
-//! Whether the loss of a step is certain though several caches could be read.
+//! Whether the loss or gain of a step is certain though several caches could be read.
 //!
 //! Which of them BuildKit reads is chance, but none can hold a step of which an input changed. That is
 //! a loss where the baseline reused the step at the same commit: what changes with that commit did not
-//! stand above it there.
+//! stand above it there. It is a gain where that did stand above it, and does no more. The baseline's own
+//! causes are not asked for, since a pruned one has none.
 
 use crate::explain::{Cause, Evidence, Miss};
 use crate::measure::CellStep;
 
 use super::super::matching::StepPair;
-use super::super::step::standing;
+use super::super::step::{StepName, standing};
 use super::reuse::always_rebuilt;
 
 /// `chain` is the lost step's misses in a round of the candidate, from itself to where they begin;
@@ -44,6 +45,35 @@ pub fn is_certain(
         }
         _ => true,
     }
+}
+
+/// Whether a gained step was below one that no cache could hold in the baseline, and is so no more.
+///
+/// `always` says whether something holds of a step's chain of misses in every round of the candidate.
+pub fn is_gain_certain(
+    steps: &[StepPair<'_>],
+    gained: &StepPair<'_>,
+    always: impl Fn(&str, fn(&[&Miss]) -> bool) -> bool,
+) -> bool {
+    let (Some((old, _)), Some((new, _))) = (gained.before, gained.after) else { return false };
+    let text = |name| StepName::parse(name).map(|name| name.text);
+    let is_above = |top: &str, own: &str| {
+        let places = standing(top).zip(standing(own));
+        places.is_some_and(|(top, own)| top.0 == own.0 && top.1 < own.1)
+    };
+    steps.iter().any(|step| {
+        let (Some((was, before)), Some((is, after))) = (step.before, step.after) else {
+            return false;
+        };
+        let moved = is_above(was, old) && !is_above(is, new) && text(was) == text(is);
+        moved && always_rebuilt(before) && always_rebuilt(after) && always(is, takes_changed_files)
+    })
+}
+
+/// Whether a step missed for files that changed: they did so in the baseline too, while a Dockerfile may
+/// have changed in one run only.
+fn takes_changed_files(chain: &[&Miss]) -> bool {
+    matches!(chain, [own] if matches!(own.cause, Cause::Files { .. }))
 }
 
 /// Whether the first of two steps, which the baseline always rebuilt, did not stand above the second, which
@@ -133,6 +163,27 @@ mod tests {
         assert!(stood_elsewhere(&step(0, 1), was, moved));
         assert!(!stood_elsewhere(&step(0, 1), was, was));
         assert!(!stood_elsewhere(&CellStep { absent: 1, ..step(0, 1) }, was, moved));
+    }
+
+    #[test]
+    fn a_step_is_gained_where_what_takes_changed_files_stood_above_it_and_does_no_more() {
+        let (hit, missed) = (step(1, 0), step(0, 1));
+        let gained = |names: [[&str; 2]; 2], copy: &CellStep, cause: Cause| {
+            let [[was, old], [is, new]] = names;
+            let run = StepPair { before: Some((old, &missed)), after: Some((new, &hit)) };
+            let copied = StepPair { before: Some((was, copy)), after: Some((is, &missed)) };
+            let own = miss(is, cause);
+            is_gain_certain(&[copied, run], &run, |name, holds| name == is && holds(&[&own]))
+        };
+        let bad = ["[b 2/3] COPY . .", "[b 3/3] RUN install"];
+        let good = ["[b 3/3] COPY . .", "[b 2/3] RUN install"];
+        assert!(gained([bad, good], &missed, files()));
+        assert!(gained([bad, ["[c 1/1] COPY . .", good[1]]], &missed, files()), "another stage");
+        assert!(!gained([bad, bad], &missed, files()), "nothing moved");
+        assert!(!gained([good, good], &missed, files()), "it stood below");
+        assert!(!gained([bad, good], &hit, files()), "it was reused");
+        assert!(!gained([bad, ["[b 3/3] COPY a .", good[1]]], &missed, files()), "other files");
+        assert!(!gained([bad, good], &missed, Cause::Unexplained { caches: 2 }), "by chance");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::super::finding::{Finding, Rule, Verdict};
 use super::super::matching::{Pair, StepPair};
 use super::super::step::StepName;
 use super::cause::cause;
-use super::certain::is_certain;
+use super::certain::{is_certain, is_gain_certain};
 use super::finding;
 
 /// In every round that the cell has.
@@ -41,10 +41,15 @@ pub fn findings(
             continue;
         };
         let certain = |chain: &[&Miss]| is_certain(steps, step, imported, chain);
+        let always =
+            |name: &str, holds: fn(&[&Miss]) -> bool| causes.always(pair.after, name, holds);
         let rounds = match by_chance {
             false => Rounds::Alike,
             true if is_gone(before, after) && causes.always(pair.after, name, certain) => {
                 Rounds::WithoutIt
+            }
+            true if is_won(before, after) && is_gain_certain(steps, step, always) => {
+                Rounds::WithItAgain
             }
             true => Rounds::ByChance,
         };
@@ -95,11 +100,18 @@ enum Rounds {
     ByChance,
     /// The same in the baseline; none of the candidate's caches could hold the step.
     WithoutIt,
+    /// The same in the candidate; none of the baseline's caches could hold the step.
+    WithItAgain,
 }
 
 /// Whether a step was reused, be it seldom, and never is now.
 fn is_gone(before: &CellStep, after: &CellStep) -> bool {
     before.reused() > 0 && always_rebuilt(after)
+}
+
+/// Whether a step was never reused and always is now.
+fn is_won(before: &CellStep, after: &CellStep) -> bool {
+    always_rebuilt(before) && always_reused(after)
 }
 
 /// What became of one step; none where nothing can be said of it here.
@@ -112,7 +124,7 @@ fn compare(
     let gone = is_gone(before, after);
     // A round of the baseline that lacked it says nothing of it.
     let lost = gone && before.rebuilt == 0;
-    let won = always_rebuilt(before) && always_reused(after);
+    let won = is_won(before, after);
     let by_chance = rounds == Rounds::ByChance;
     let (was, is) = (Hits::of(before), Hits::of(after));
     if lost && !by_chance {
