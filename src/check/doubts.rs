@@ -26,6 +26,7 @@ pub fn of_journal(analysis: &Analysis, whose: &str) -> Vec<String> {
         | Warning::FirstRound { .. }
         | Warning::Drift { .. }
         | Warning::NoCold
+        | Warning::Uncounted { .. }
         | Warning::Limit { .. }
         | Warning::SeveralBuilders { .. } => false,
     });

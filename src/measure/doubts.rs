@@ -60,6 +60,12 @@ pub fn of_journal(header: &Header, end: Option<&End>, cut: bool) -> Vec<Warning>
             because: skipped.because.clone(),
         })
         .collect();
+    let uncounted = header.strategies.iter().filter_map(|strategy| {
+        let caches = strategy.uncounted();
+        let strategy = strategy.name.clone();
+        (!caches.is_empty()).then_some(Warning::Uncounted { strategy, caches })
+    });
+    warnings.extend(uncounted);
     let limits = header.environment.limits.iter();
     warnings.extend(limits.map(|limit| Warning::Limit { sentence: limit.clone() }));
     let builders = &header.environment.builders;
@@ -197,7 +203,20 @@ mod tests {
     use super::*;
     use crate::journal::{CommitRecord, header};
     use crate::link::LinkProfile;
-    use crate::strategy::built_in;
+    use crate::strategy::{CacheEntry, built_in};
+
+    #[test]
+    fn a_strategy_whose_bytes_are_not_all_counted_is_told() {
+        let mut disk = built_in()[0].clone();
+        disk.name = "disk".into();
+        let attrs = [("dest".to_owned(), "there".to_owned())].into();
+        disk.exports = vec![CacheEntry { kind: "local".into(), attrs }];
+        let strategies = vec![built_in()[0].clone(), disk];
+        let told = of_journal(&Header { strategies, ..header() }, Some(&End::default()), false);
+        let told: Vec<String> = told.iter().map(Warning::to_string).collect();
+        let disk = "disk: bytes of its caches (type=local) are not counted; its bytes are those that crossed the run's registry";
+        assert_eq!(told, [disk]);
+    }
 
     /// Of 3 strategies at 2 commits in 5 rounds: 30 trials, and as many over each link.
     fn told(part: Option<&str>, own: Option<usize>, links: &[&str], found: usize) -> String {

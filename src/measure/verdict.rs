@@ -110,6 +110,10 @@ pub fn verdict(lookup: &Lookup<'_>, totals: &SequenceTotals, trials: &[&TrialRow
     let avoided = Nanos(median_of(rounds.iter().map(|round| round.each(round.avoided))));
     let steps = Nanos(median_of(rounds.iter().map(|round| round.each(round.steps))));
     let bytes = Bytes(median_of(rounds.iter().map(|round| round.each(Nanos(round.bytes.0)))));
+    // Without those of caches elsewhere the bytes say nothing of a bandwidth.
+    let strategy = lookup.header.strategies.get(totals.strategy);
+    let uncounted = strategy.is_some_and(|strategy| !strategy.uncounted().is_empty());
+    let bytes = (!uncounted).then_some(bytes);
     let saving = pseudomedian(&savings);
     let hit_rate = (steps.0 > 0).then(|| avoided.seconds() / steps.seconds());
     Verdict {
@@ -196,13 +200,16 @@ fn break_even_hit_rate(
 }
 
 /// The bandwidth w at which sending `bytes` takes as long as what is saved on a link as fast as
-/// the one measured: w = bytes ÷ saving.
-fn break_even_bandwidth(saving: Option<Estimate>, bytes: Bytes) -> BreakEven<Bytes> {
-    match saving {
-        None => BreakEven::Unknown,
-        Some(saving) if saving.median <= 0.0 => BreakEven::Never,
-        Some(_) if bytes.0 == 0 => BreakEven::Always,
-        Some(saving) => BreakEven::At(Bytes((bytes.0 as f64 / saving.median) as u64)),
+/// the one measured: w = bytes ÷ saving; unknown where they are.
+fn break_even_bandwidth(saving: Option<Estimate>, bytes: Option<Bytes>) -> BreakEven<Bytes> {
+    match (saving, bytes) {
+        (None, _) => BreakEven::Unknown,
+        (Some(saving), _) if saving.median <= 0.0 => BreakEven::Never,
+        (Some(_), None) => BreakEven::Unknown,
+        (Some(_), Some(Bytes(0))) => BreakEven::Always,
+        (Some(saving), Some(bytes)) => {
+            BreakEven::At(Bytes((bytes.0 as f64 / saving.median) as u64))
+        }
     }
 }
 
@@ -233,6 +240,14 @@ mod tests {
         assert_eq!(at(1, 0.1, Some(0.0)), BreakEven::Unknown);
         assert_eq!(at(1, 0.1, None), BreakEven::Unknown);
         assert_eq!(break_even_hit_rate(&costs(1), None, Some(0.5)), BreakEven::Unknown);
+    }
+
+    #[test]
+    fn bytes_that_are_not_counted_give_no_bandwidth() {
+        assert_eq!(break_even_bandwidth(saved(2.0), None), BreakEven::Unknown);
+        assert_eq!(break_even_bandwidth(saved(-2.0), None), BreakEven::Never);
+        assert_eq!(break_even_bandwidth(saved(2.0), Some(Bytes(0))), BreakEven::Always);
+        assert_eq!(break_even_bandwidth(saved(2.0), Some(Bytes(8))), BreakEven::At(Bytes(4)));
     }
 
     proptest! {

@@ -29,6 +29,8 @@ pub enum Warning {
     NoCold,
     /// A strategy that was asked for and could not be run.
     Skipped { strategy: String, because: String },
+    /// Caches of a strategy whose bytes do not cross the run's registry.
+    Uncounted { strategy: String, caches: Vec<String> },
     /// What was asked for and the engines could not do, so that the run went on without it.
     Limit { sentence: String },
     /// The same trial several times; the first counts.
@@ -124,6 +126,11 @@ impl fmt::Display for Warning {
             Self::Skipped { strategy, because } => {
                 write!(f, "{strategy} was skipped, because {because}")
             }
+            Self::Uncounted { strategy, caches } => write!(
+                f,
+                "{strategy}: bytes of its caches ({}) are not counted; its bytes are those that crossed the run's registry",
+                caches.join("; ")
+            ),
             Self::Limit { sentence } => f.write_str(sentence),
             Self::Repeated { trials } => {
                 write!(f, "{trials} trials are in the journal more than once; the first counts")

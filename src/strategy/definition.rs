@@ -49,6 +49,20 @@ impl Strategy {
         entries.flat_map(|entry| entry.attrs.iter()).map(|(attr, value)| (&**attr, &**value))
     }
 
+    /// Its caches whose bytes nobody counts, each once, as `type=…`.
+    pub fn uncounted(&self) -> Vec<String> {
+        let mut found = vec![];
+        for entry in self.imports.iter().chain(&self.exports).filter(|entry| !entry.is_counted()) {
+            let place =
+                entry.attrs.get("ref").map_or(String::new(), |place| format!(",ref={place}"));
+            let name = format!("type={}{place}", entry.kind);
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+        found
+    }
+
     /// As it may be written down: with `***` for what logs in, but where that only names a variable.
     pub fn without_credentials(&self) -> Self {
         let mut strategy = self.clone();
@@ -96,6 +110,18 @@ pub struct CacheEntry {
     pub attrs: BTreeMap<String, String>,
 }
 
+impl CacheEntry {
+    /// Whether what it moves crosses the run's registry, where alone bytes are counted; an inline
+    /// cache goes with the image.
+    pub fn is_counted(&self) -> bool {
+        match self.kind.as_str() {
+            "inline" => true,
+            "registry" => self.attrs.get("ref").is_some_and(|place| place.starts_with("{repo}")),
+            _ => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +147,23 @@ mod tests {
         assert_eq!((&*export["access_key_id"], &*export["session_token"]), ("***", "***"));
         assert_eq!(export["secret_access_key"], "{env:SECRET}");
         assert_eq!(strategy.attrs().count(), 7);
+    }
+
+    #[test]
+    fn only_what_crosses_the_runs_registry_is_counted() {
+        let text = r#"
+            name = "mixed"
+            engine = "fresh"
+            import = [
+                { type = "registry", ref = "{repo}:cache" },
+                { type = "registry", ref = "ghcr.io/a/b:main" },
+                { type = "gha" },
+            ]
+            export = [{ type = "inline" }, { type = "gha", mode = "max" }]
+        "#;
+        let strategy: Strategy = toml::from_str(text).unwrap();
+        assert_eq!(strategy.uncounted(), ["type=registry,ref=ghcr.io/a/b:main", "type=gha"]);
+        let built_in = super::super::built_in();
+        assert!(built_in.iter().all(|strategy| strategy.uncounted().is_empty()));
     }
 }
