@@ -368,6 +368,25 @@ fn a_trial_that_was_to_read_the_cache_of_one_that_broke_says_nothing() {
 }
 
 #[test]
+fn bytes_that_nobody_counts_are_not_said_to_be_few() {
+    let mut run = repeated(&recorded("jq/2026-11-25"), 1, 1);
+    let asked = |run: &Recorded, most: &str| {
+        let what = format!("assert = [{{ strategies = [\"stages\"], max-pulled = \"{most}\" }}]");
+        let [found] = &assertions(&asserting(&what), &Analysis::of(run))[..] else {
+            panic!("{most}")
+        };
+        (found.verdict, found.evidence.clone())
+    };
+    assert_eq!(asked(&run, "1 GB").0, Verdict::Pass);
+    let stages = run.header.strategies.iter_mut().find(|s| s.name == "stages").unwrap();
+    stages.imports[0].attrs.insert("ref".into(), "ghcr.example/cache".into());
+    let told = "bytes of type=registry,ref=ghcr.example/cache are not counted".to_owned();
+    assert_eq!(asked(&run, "1 GB"), (Verdict::CannotTell, told));
+    // What was counted is too much already.
+    assert_eq!(asked(&run, "1 B").0, Verdict::Regressed);
+}
+
+#[test]
 fn an_assertion_fails_by_no_cache_that_was_not_written() {
     let mut run = repeated(&recorded("jq/2026-11-25"), 1, 1);
     let scenario = asserting(

@@ -8,6 +8,7 @@ use crate::check::step::{StepName, standing};
 use crate::explain::{Cause, Miss};
 use crate::measure::{Analysis, COLD, Cell, CellStep};
 use crate::scenario::format::Assertion;
+use crate::strategy::Strategy;
 use crate::units::Bytes;
 
 use super::pattern::Pattern;
@@ -47,9 +48,7 @@ impl<'a> Asking<'a, '_> {
             _ if self.cell.samples.is_empty() => self.not_built(),
             (Wanted::Steps, _) => return self.steps(rule, subject),
             (Wanted::Reuse(share, patterns), _) => self.reuse(share, &patterns),
-            (Wanted::Bytes(most), Rule::MaxPulled) => bytes(most, Some(self.cell.pulled)),
-            (Wanted::Bytes(most), Rule::MaxPushed) => bytes(most, Some(self.cell.pushed)),
-            (Wanted::Bytes(most), _) => bytes(most, self.stored()),
+            (Wanted::Bytes(most), rule) => self.at_most(most, rule),
             (Wanted::Ratio(most), _) => self.ratio(most),
         };
         self.finding(rule, subject, verdict, evidence)
@@ -177,6 +176,23 @@ impl<'a> Asking<'a, '_> {
             }
             _ => labels.join("; "),
         }
+    }
+
+    /// Whether no more bytes than `most` were moved or are held. More may have been than were counted.
+    fn at_most(&self, most: Bytes, rule: Rule) -> (Verdict, String) {
+        let counted = match rule {
+            Rule::MaxPulled => Some(self.cell.pulled),
+            Rule::MaxPushed => Some(self.cell.pushed),
+            _ => self.stored(),
+        };
+        let (verdict, evidence) = bytes(most, counted);
+        let name = &self.analysis.strategies[self.cell.strategy];
+        let strategy = self.analysis.header.strategies.iter().find(|s| s.name == *name);
+        let uncounted = strategy.map(Strategy::uncounted).unwrap_or_default();
+        if verdict != Verdict::Pass || uncounted.is_empty() {
+            return (verdict, evidence);
+        }
+        (Verdict::CannotTell, format!("bytes of {} are not counted", uncounted.join(", ")))
     }
 
     /// Bytes that the registry holds after this commit.
