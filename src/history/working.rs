@@ -50,7 +50,7 @@ impl Asked<'_> {
 }
 
 /// Every file below `folder` that is `asked` for, by path, with the object id that git would give it,
-/// but what is [`LeftOut`] of a scenario's source too, and what has a name that is not UTF-8. The id of a
+/// but what is left out of a scenario's source too, and what has a name that is not UTF-8. The id of a
 /// file that need not be read is empty. Nothing is written.
 pub fn working_tree(
     folder: &Path,

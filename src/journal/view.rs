@@ -133,7 +133,7 @@ pub struct FlowView {
 }
 
 impl TrialView<'_> {
-    /// Forgets what is not read at [`Depth::WithoutTransfers`].
+    /// Forgets what is not read at [`super::Depth::WithoutTransfers`].
     pub fn forget_transfers(&mut self) {
         let traces = self.builds.iter_mut().map(|build| &mut build.trace);
         for vertex in traces.flat_map(|trace| &mut trace.vertices) {
