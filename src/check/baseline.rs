@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::journal::{
     BuildRecord, CommitRecord, End, Header, Line, Outcome, Recorded, TrialRecord,
 };
-use crate::measure::is_own;
+use crate::measure::own_repository;
 use crate::registry::{CacheSize, Count, Direction, Flow, Kind, Metered};
 use crate::trace::{Interval, Trace, Vertex};
 use crate::units::Nanos;
@@ -125,8 +125,8 @@ fn metered(trial: &TrialRecord) -> Metered {
         count,
     };
     let mut stored = BTreeMap::new();
-    let own =
-        trial.metered.stored.iter().filter(|(name, _)| is_own(name.as_str(), trial.key.round));
+    let is_own = own_repository(trial.key.round);
+    let own = trial.metered.stored.iter().filter(|(name, _)| is_own(name.as_str()));
     let own: Vec<_> = own.collect();
     if let Some((name, _)) = own.first() {
         let sum = own.iter().fold(CacheSize::default(), |sum, (_, size)| CacheSize {

@@ -44,13 +44,12 @@ impl Chancy {
     pub fn of(analysis: &Analysis) -> Self {
         let header = &analysis.header;
         let targets = header.targets.len();
-        let defined = |name: &String| header.strategies.iter().find(|known| known.name == *name);
         // A plan takes long, and others never have several.
         let several =
             |it: &&Strategy| it.imports.len() > 1 || targets > 1 && !it.imports.is_empty();
         let strategies = analysis.strategies.iter().enumerate();
         let strategies: Vec<(usize, &Strategy)> = strategies
-            .filter_map(|(place, name)| Some((place, defined(name).filter(several)?)))
+            .filter_map(|(place, name)| Some((place, header.strategy(name).filter(several)?)))
             .collect();
         let mut found = BTreeSet::new();
         if strategies.is_empty() {

@@ -57,7 +57,7 @@ pub fn of_definitions(before: &Header, after: &Header) -> Vec<String> {
         found.push(format!("the targets were {was:?} and are {is:?}"));
     }
     for strategy in &after.strategies {
-        let other = before.strategies.iter().find(|other| other.name == strategy.name);
+        let other = before.strategy(&strategy.name);
         let described = |other: &Strategy| Strategy {
             description: strategy.description.clone(),
             ..other.clone()

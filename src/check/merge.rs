@@ -104,7 +104,7 @@ fn join(
         return Err(MergeError::Mixed { first, other: path, differences });
     }
     for strategy in &other.strategies {
-        match header.strategies.iter().find(|known| known.name == strategy.name) {
+        match header.strategy(&strategy.name) {
             None => header.strategies.push(strategy.clone()),
             Some(known) if known == strategy => {}
             Some(_) => {

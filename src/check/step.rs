@@ -52,7 +52,8 @@ impl<'a> StepName<'a> {
         keyword.chain(rest).collect::<Vec<_>>().join(" ")
     }
 
-    /// What a `COPY` or `ADD` takes, each as [`plain`] writes it, and whether from another stage or image than the build context.
+    /// What a `COPY` or `ADD` takes, each as [`plain`] writes it, and whether from another stage or
+    /// image than the build context.
     fn sources(&self) -> Option<(bool, Vec<String>)> {
         let keyword = self.keyword();
         if keyword != "COPY" && keyword != "ADD" {
@@ -61,12 +62,11 @@ impl<'a> StepName<'a> {
         let words = || self.text.split_whitespace().skip(1);
         let from = words().any(|word| word.starts_with("--from="));
         // A list, `["a", "b"]`, says the same.
-        let bare = |word: &str| word.trim_matches(['[', ']', '"', ',']).to_owned();
+        let bare = |word: &'a str| word.trim_matches(['[', ']', '"', ',']);
         let paths = words().skip_while(|word| word.starts_with("--")).map(bare);
-        let mut paths: Vec<String> = paths.filter(|path| !path.is_empty()).collect();
+        let mut paths: Vec<String> = paths.filter(|path| !path.is_empty()).map(plain).collect();
         // The last one is where they are put.
         paths.pop();
-        let mut paths: Vec<String> = paths.iter().map(|path| plain(path)).collect();
         paths.sort();
         Some((from, paths))
     }

@@ -27,7 +27,6 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use exit::Exit;
 
 use interrupt::Interrupts;
-
 use told::NotWritten;
 
 use crate::check::output::printable;

@@ -1,7 +1,7 @@
 //! Reads the source tree that the first commit starts from.
 //!
-//! Takes what `include` names, or everything, but what is [`LeftOut`]. Symlinks are taken as links; those that the build context
-//! may hold must stay inside the tree.
+//! Takes what `include` names, or everything, but what is [`LeftOut`]. Symlinks are taken as links;
+//! those that the build context may hold must stay inside the tree.
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;

@@ -53,6 +53,11 @@ impl Header {
             .eq(other.commits.iter().map(|commit| &commit.id))
     }
 
+    /// The strategy of that name, as the run had it.
+    pub fn strategy(&self, name: &str) -> Option<&Strategy> {
+        self.strategies.iter().find(|strategy| strategy.name == name)
+    }
+
     /// Where each commit stood in the run, with caches in a repository called [`REPOSITORY`].
     pub fn positions(&self) -> impl Iterator<Item = Position> + '_ {
         let first = || self.commits.first().map_or("", |commit| commit.branch.as_str());

@@ -173,7 +173,11 @@ fn trial(line: &[u8], depth: Depth) -> Result<Parsed<'_>, serde_json::Error> {
     let trial = match text.and_then(|text| skim(text, depth)) {
         Some(trial) => trial,
         None => {
-            let mut trial: TrialView<'_> = serde_json::from_slice(line)?;
+            // Checking a line's encoding once is faster than checking each of its strings.
+            let mut trial: TrialView<'_> = match text {
+                Some(text) => serde_json::from_str(text)?,
+                None => serde_json::from_slice(line)?,
+            };
             if depth == Depth::WithoutTransfers {
                 trial.forget_transfers();
             }

@@ -28,7 +28,7 @@ pub use lookup::COLD;
 pub use names::{Name, Names};
 pub use overall::Overall;
 pub use phases::{Activity, Phase, Phases, activities, activities_of, imports, phases, phases_of};
-pub use reduce::is_own;
+pub use reduce::own_repository;
 pub use reuse::{Reuse, StepUse, reuse, steps};
 pub use row::{BuildRow, StepRow, StepState, TrialRow};
 pub use sequence::SequenceTotals;

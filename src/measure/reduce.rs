@@ -64,15 +64,17 @@ pub fn reduce(
 
 fn stored(trial: &TrialView<'_>) -> Option<Bytes> {
     let stored = trial.metered.stored.iter();
-    let sizes = stored.filter(|(name, _)| is_own(name.as_str(), trial.round));
+    let is_own = own_repository(trial.round);
+    let sizes = stored.filter(|(name, _)| is_own(name.as_str()));
     let sizes: Vec<Bytes> = sizes.map(|(_, size)| size.bytes).collect();
     (!sizes.is_empty()).then(|| sizes.into_iter().fold(Bytes(0), |sum, bytes| sum + bytes))
 }
 
-/// Whether a repository is the strategy's own: it has its own in each round, and base images lie
-/// elsewhere.
-pub fn is_own(repository: &str, round: u32) -> bool {
-    repository.contains(&format!("/r{round}/"))
+/// Tells whether a repository is a strategy's own in `round`: it has its own in each, and base images
+/// lie elsewhere.
+pub fn own_repository(round: u32) -> impl Fn(&str) -> bool {
+    let part = format!("/r{round}/");
+    move |repository| repository.contains(&part)
 }
 
 fn build_row(

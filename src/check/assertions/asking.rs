@@ -187,7 +187,7 @@ impl<'a> Asking<'a, '_> {
         };
         let (verdict, evidence) = bytes(most, counted);
         let name = &self.analysis.strategies[self.cell.strategy];
-        let strategy = self.analysis.header.strategies.iter().find(|s| s.name == *name);
+        let strategy = self.analysis.header.strategy(name);
         let uncounted = strategy.map(Strategy::uncounted).unwrap_or_default();
         if verdict != Verdict::Pass || uncounted.is_empty() {
             return (verdict, evidence);

@@ -1,7 +1,8 @@
 //! The deterministic rules: what was built, which steps a cache served, how many bytes crossed.
 //!
 //! They need one round, but where chance decides what a cache serves: there, and where the baseline
-//! wavers, as many rounds as make chance unlikely ([`super::chance`]), or a cause that is none ([`certain`]).
+//! wavers, as many rounds as make chance unlikely ([`super::chance`]), or a cause that is none
+//! ([`certain`]).
 
 mod bytes;
 mod cause;

@@ -86,7 +86,7 @@ fn variants(analysis: &Analysis, places: &BTreeMap<(usize, usize), usize>) -> Ve
     for &(strategy, link) in places.keys() {
         let of_this = |s: usize, l: usize| (s, l) == (strategy, link);
         let name = &analysis.strategies[strategy];
-        let about = header.strategies.iter().find(|known| known.name == *name);
+        let about = header.strategy(name);
         let link_name = analysis.links.get(link).cloned().flatten();
         let shown = analysis.label(strategy, link);
         let sequence = analysis.sequences.iter().find(|s| of_this(s.strategy, s.link));
