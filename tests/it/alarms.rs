@@ -13,13 +13,10 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-fn recorded(run: &str) -> Recorded {
-    read(&format!("{run}/journal.jsonl"))
-}
+use crate::journals::published;
 
-/// The journal at `path` below `results`.
-fn read(path: &str) -> Recorded {
-    Recorded::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("results").join(path)).unwrap()
+fn recorded(run: &str) -> Recorded {
+    published(&format!("{run}/journal.jsonl"))
 }
 
 /// `rounds` rounds, each of them what round `like` of `run` was.
@@ -72,7 +69,7 @@ fn no_rounds_drawn_from_one_run_raise_an_alarm_but_by_time_and_hardly_one_by_tha
     let mut random = ChaCha8Rng::seed_from_u64(20_261_128);
     let (mut checks, mut by_time) = (0, 0);
     for path in ["statistics/busy", "statistics/quiet", "check/sources"] {
-        let run = read(&format!("{path}.jsonl"));
+        let run = published(&format!("{path}.jsonl"));
         let mut rounds = run.rounds();
         for _ in 0..10 {
             for (before, after) in [(1, 1), (8, 1), (8, 8)] {
@@ -201,8 +198,7 @@ fn an_assertion_is_not_failed_by_chance_but_where_it_names_the_strategy() {
 
 #[test]
 fn a_strategy_of_several_imports_has_one_source_where_the_others_have_no_value() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/check/sources.jsonl");
-    let before = repeated(&Recorded::read(&path).unwrap(), 1, 0);
+    let before = repeated(&published("check/sources.jsonl"), 1, 0);
     for (commit, verdict) in [(1, Verdict::Regressed), (2, Verdict::CannotTell)] {
         let mut after = before.clone();
         ruin(&mut after, "from-last-3", |_, of| of == commit);

@@ -1,14 +1,13 @@
 //! What a baseline keeps of a recorded run, and what git sees of another recording of the same.
 
-use std::path::Path;
-
 use cachefrom::check::{pruned, text};
 use cachefrom::journal::Recorded;
 use cachefrom::measure::Analysis;
 
+use crate::journals::published;
+
 fn recorded(run: &str) -> Recorded {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    Recorded::read(&root.join(run).join("journal.jsonl")).unwrap()
+    published(&format!("{run}/journal.jsonl"))
 }
 
 /// The run as `baseline save` keeps it.

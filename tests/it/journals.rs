@@ -1,15 +1,23 @@
-//! Journals made up for tests of what reads them: a build of a few steps, cold and cached.
+//! Journals for tests of what reads them: made-up ones, of a build of a few steps, cold and cached, and
+//! those below `results`.
 //!
-//! Traces are recorded elsewhere (`tests/it/parity.rs`); here only names, flags, times and bytes
-//! matter.
+//! Traces are recorded elsewhere (`tests/it/parity.rs`); in what is made up only names, flags, times and
+//! bytes matter.
+
+use std::path::Path;
 
 use cachefrom::journal::{
-    BuildRecord, CommitRecord, End, Header, Line, Outcome, SCHEMA, TrialKey, TrialRecord,
+    BuildRecord, CommitRecord, End, Header, Line, Outcome, Recorded, SCHEMA, TrialKey, TrialRecord,
 };
 use cachefrom::registry::{Count, Direction, Flow, Kind, Metered};
 use cachefrom::strategy::built_in;
 use cachefrom::trace::{Interval, Trace, Vertex};
 use cachefrom::units::{Bytes, Nanos};
+
+/// The journal at `path` below `results`.
+pub fn published(path: &str) -> Recorded {
+    Recorded::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("results").join(path)).unwrap()
+}
 
 /// One step of a made-up Dockerfile, and whether the second commit misses it.
 #[derive(Clone)]

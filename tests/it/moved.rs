@@ -1,12 +1,12 @@
 //! A `COPY` that moves above an installation and back, under strategies of several caches: made-up runs
 //! of one round.
 
-use std::path::Path;
-
 use cachefrom::check::{Checked, Finding, Rule, Tolerances, Verdict, check};
 use cachefrom::journal::{FileChange, Outcome, Recorded, TrialRecord};
 use cachefrom::measure::Analysis;
 use cachefrom::strategy::{built_in, policies};
+
+use crate::journals::published;
 
 /// What a run builds: a Dockerfile, and for each target its steps and whether they are reused from the
 /// second commit on. Every commit edits `a`.
@@ -18,8 +18,7 @@ struct Made<'a> {
 impl Made<'_> {
     /// One round of `strategies` over `commits` commits.
     fn run(&self, strategies: &[&str], commits: usize) -> Recorded {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/check/sources.jsonl");
-        let mut run = Recorded::read(&path).unwrap();
+        let mut run = published("check/sources.jsonl");
         let trial = run.trials.remove(0);
         run.header.rounds = 1;
         run.header.targets = self.builds.iter().map(|(target, _)| (*target).to_owned()).collect();
